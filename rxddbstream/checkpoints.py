@@ -1,0 +1,232 @@
+"""Where positions are kept, so that a consumer goes on where it stopped: in memory, in a file.
+
+A store keeps texts by stream and shard. What they mean is told in `rxddbstream.core.checkpoint`; a store
+need only know that a greater text is a later position. For a DynamoDB table see
+`rxddbstream.dynamodb_checkpoints`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import threading
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from rxddbstream.errors import CheckpointError, CheckpointLocked, CheckpointUnreadable
+
+PERIOD = 5.0
+COUNT = 1000
+
+
+class CheckpointStore(Protocol):
+    """Where one consumer keeps its positions. Write your own by giving a class these members.
+
+    The methods are called one at a time, from several threads. They raise `CheckpointError` for what will
+    not pass, and `TransientError` for what may; a failed write is made again with the next one.
+
+    Attributes:
+        period: seconds between two writes, at most.
+        count: changes between two writes, at most.
+    """
+
+    period: float
+    count: int
+
+    def load(self, stream: str) -> Mapping[str, str]:
+        """Take the store into use for a stream; the texts by shard ID, as far as there are any."""
+        ...
+
+    def save(self, stream: str, positions: Mapping[str, str]) -> None:
+        """Keep these texts, each only where it is greater than the one that is there."""
+
+    def forget(self, stream: str, shard_ids: Collection[str]) -> None:
+        """Drop the texts of shards that the service no longer has."""
+
+    def close(self, stream: str) -> None:
+        """Let others use the store for this stream; called once for each `load`."""
+
+
+class MemoryCheckpoints:
+    """Keeps positions as long as the object lives: a second subscription goes on where the first stopped.
+
+    Args:
+        period: seconds between two writes, at most.
+        count: changes between two writes, at most.
+
+    >>> store = MemoryCheckpoints()
+    >>> store.save("stream", {"shard-1": "1 ...7"})
+    >>> store.save("stream", {"shard-1": "1 ...5"})
+    >>> store.load("stream")
+    {'shard-1': '1 ...7'}
+    """
+
+    def __init__(self, *, period: float = PERIOD, count: int = COUNT) -> None:
+        self.period = period
+        self.count = count
+        self._positions: dict[str, dict[str, str]] = {}
+
+    def load(self, stream: str) -> Mapping[str, str]:
+        return dict(self._positions.get(stream, {}))
+
+    def save(self, stream: str, positions: Mapping[str, str]) -> None:
+        kept = self._positions.setdefault(stream, {})
+        for shard_id, position in positions.items():
+            kept[shard_id] = max(position, kept.get(shard_id, ""))
+
+    def forget(self, stream: str, shard_ids: Collection[str]) -> None:
+        for shard_id in shard_ids:
+            self._positions.get(stream, {}).pop(shard_id, None)
+
+    def close(self, stream: str) -> None:
+        pass
+
+
+# "rxdb" in ASCII: marks the file as ours. https://www.sqlite.org/pragma.html#pragma_application_id
+_APPLICATION_ID = 0x72786462
+_SCHEMA = """
+    CREATE TABLE IF NOT EXISTS checkpoint (
+        stream TEXT NOT NULL, shard TEXT NOT NULL, position TEXT NOT NULL, PRIMARY KEY (stream, shard)
+    ) WITHOUT ROWID
+"""
+_SAVE = """
+    INSERT INTO checkpoint (stream, shard, position) VALUES (?, ?, ?)
+    ON CONFLICT DO UPDATE SET position = excluded.position WHERE excluded.position > position
+"""
+
+
+class SqliteCheckpoints:
+    """Keeps positions in a SQLite file, which survives a crash of the process and of the machine.
+
+    The file is made when it is not there, readable by its owner alone. It is locked while a subscription
+    uses it: one file is for one consumer. Use a file on a local disk.
+
+    Args:
+        path: the file.
+        period: seconds between two writes, at most.
+        count: changes between two writes, at most.
+
+    Errors, at `on_error` of the subscription:
+        CheckpointLocked: another subscription or process uses the file.
+        CheckpointUnreadable: the file is damaged, or not one of ours; it is left as it is.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, period: float = PERIOD, count: int = COUNT) -> None:
+        self.period = period
+        self.count = count
+        self._path = Path(path)
+        self._connection: sqlite3.Connection | None = None
+        self._lock = threading.Lock()
+
+    def load(self, stream: str) -> Mapping[str, str]:
+        with self._lock, self._explained():
+            if self._connection is not None:
+                raise CheckpointLocked(_locked(self._path))
+            self._connection = _open(self._path)
+            # A text that is damaged is left to whoever understands positions.
+            self._connection.text_factory = lambda text: text.decode(errors="replace")
+            try:
+                rows = self._connection.execute(
+                    "SELECT shard, position FROM checkpoint WHERE stream = ?", (stream,)
+                ).fetchall()
+            except BaseException:
+                self._disconnect()
+                raise
+            return dict(rows)
+
+    def save(self, stream: str, positions: Mapping[str, str]) -> None:
+        rows = [(stream, shard_id, position) for shard_id, position in positions.items()]
+        self._write(_SAVE, rows)
+
+    def forget(self, stream: str, shard_ids: Collection[str]) -> None:
+        rows = [(stream, shard_id) for shard_id in shard_ids]
+        self._write("DELETE FROM checkpoint WHERE stream = ? AND shard = ?", rows)
+
+    def close(self, stream: str) -> None:
+        with self._lock:
+            self._disconnect()
+
+    def _write(self, statement: str, rows: Sequence[tuple[str, ...]]) -> None:
+        with self._lock, self._explained():
+            if self._connection is None:
+                raise CheckpointError(f"checkpoint file {self._path} is not open")
+            with self._connection:  # one transaction: all of it, or nothing
+                self._connection.executemany(statement, rows)
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            # The lowest byte; above it is told what exactly was busy.
+            if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                raise CheckpointLocked(_locked(self._path)) from error
+            raise CheckpointError(f"checkpoint file {self._path}: {error}") from error
+        except sqlite3.DatabaseError as error:
+            raise CheckpointUnreadable(
+                f"checkpoint file {self._path} is damaged, or not a file of rxddbstream ({error}); "
+                "it was left as it is. Name another file, or move this one away to begin anew"
+            ) from error
+        except OSError as error:
+            raise CheckpointError(f"checkpoint file {self._path}: {error.strerror or error}") from error
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    _create(path)
+    _check(path)
+    connection = sqlite3.connect(path, timeout=0.5, check_same_thread=False)
+    try:
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        # In WAL mode NORMAL may lose the last commits when the machine loses power, and nothing else;
+        # FULL syncs each commit, and one every few seconds costs nothing.
+        connection.execute("PRAGMA synchronous = FULL")
+        with connection:
+            connection.execute("BEGIN EXCLUSIVE")
+            connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+            connection.execute(_SCHEMA)
+        # After that, so that the mark is in the file itself, where `_check` looks for it.
+        connection.execute("PRAGMA journal_mode = WAL")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _create(path: Path) -> None:
+    # Not left to SQLite, which would make it readable by everybody. And never opened where it is there
+    # already: closing it would take this process's locks off it, those of another connection.
+    # https://www.sqlite.org/howtocorrupt.html#_posix_advisory_locks_canceled_by_a_separate_thread_doing_close_
+    if path.exists():
+        if not path.is_file():
+            raise CheckpointError(f"checkpoint file {path} is not a file")
+        if not os.access(path, os.R_OK | os.W_OK):
+            raise CheckpointError(f"checkpoint file {path} may not be read and written by this user")
+    else:
+        with contextlib.suppress(FileExistsError):  # another consumer was first
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+
+
+def _check(path: Path) -> None:
+    # Immutable: no lock is taken and no byte is changed, not even to tidy up after a crash.
+    is_new = not path.stat().st_size
+    uri = f"{path.absolute().as_uri()}?immutable=1"
+    with contextlib.closing(sqlite3.connect(uri, uri=True)) as connection:
+        (application_id,) = connection.execute("PRAGMA application_id").fetchone()
+    if application_id != _APPLICATION_ID and not is_new:
+        raise CheckpointUnreadable(
+            f"{path} is a SQLite database of another program; it was left as it is. Name another file"
+        )
+
+
+def _locked(path: Path) -> str:
+    return (
+        f"checkpoint file {path} is in use by another consumer; one file is for one consumer at a time. "
+        "Stop the other one, or name another file"
+    )

@@ -1,0 +1,220 @@
+"""The command line: prints a table's changes as they happen.
+
+Standard output takes the data alone, a line at a time; all else goes to standard error. Whatever is
+slow to import is imported when it is needed, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, NoReturn
+
+from rxddbstream.arguments import parse
+from rxddbstream.core.model import Event, Gap, Retrying, Shard, ShardOpened, Throttled
+from rxddbstream.errors import ConfigurationError, StreamError
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from rxddbstream.client import StreamClient
+    from rxddbstream.core.model import Change
+
+DONE, FAILED, WRONG_USAGE, LOST_CHANGES = 0, 1, 2, 3
+INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns its exit status."""
+    args = parse(sys.argv[1:] if argv is None else argv)
+    if args.verbose:
+        logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        logging.getLogger("rxddbstream").setLevel(logging.DEBUG)
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        return _COMMANDS[args.command](args)
+    except KeyboardInterrupt:
+        return _interrupted(INTERRUPTED)
+    except SystemExit:
+        return _interrupted(TERMINATED)
+    except BrokenPipeError:  # whoever reads our output has seen enough
+        _drop_output()
+        return DONE
+    except Exception as error:  # noqa: BLE001 - a person gets a sentence, and with -v the rest
+        if args.verbose:
+            traceback.print_exc()
+        if isinstance(error, OSError):
+            _drop_output()
+        _note(f"rxddbstream: error: {_in_words(error)}")
+        return WRONG_USAGE if isinstance(error, ConfigurationError) else FAILED
+
+
+def _watch(args: Namespace) -> int:
+    from reactivex import operators as ops
+
+    import rxddbstream as rxd
+
+    notes = _Notes()
+    source = rxd.changes(
+        args.stream,
+        start=_start(args.start),
+        follow=not args.no_follow,
+        checkpoints=rxd.SqliteCheckpoints(args.checkpoint) if args.checkpoint else None,
+        on_gap="skip",
+        events=notes,
+        poll=rxd.Poll(fastest=0.25, slowest=1.0),  # a person is waiting
+        region_name=args.region,
+        profile_name=args.profile,
+        endpoint_url=args.endpoint_url,
+    )
+    if args.count is not None:
+        source = source.pipe(ops.take(args.count))
+    rxd.run(source, _printer(args.formats or ["record"]))
+    return LOST_CHANGES if notes.gaps else DONE
+
+
+def _demo(args: Namespace) -> int:
+    from rxddbstream.demo import run_demo
+
+    run_demo(rate=args.rate, count=args.count, events=_Notes())
+    return DONE
+
+
+def _shards(args: Namespace) -> int:
+    from rxddbstream.connecting import connect
+
+    client = connect(
+        args.stream,
+        now=lambda: datetime.now(UTC),
+        region_name=args.region,
+        profile_name=args.profile,
+        endpoint_url=args.endpoint_url,
+    )
+    for line in tree(_list(client)):
+        print(line, flush=True)
+    return DONE
+
+
+_COMMANDS: dict[str, Callable[[Namespace], int]] = {"watch": _watch, "demo": _demo, "shards": _shards}
+
+
+def tree(shards: Iterable[Shard]) -> Iterator[str]:
+    """A line for each shard, its children below it and further in.
+
+    A shard whose parent is not listed any more stands at the left, and names the parent.
+
+    >>> print(*tree([Shard("b", parent_id="a"), Shard("a", ending_sequence_number="9")]), sep="\\n")
+    a  closed
+      b  open
+    """
+    known = {shard.id: shard for shard in shards}
+    children: defaultdict[str, list[Shard]] = defaultdict(list)
+    for shard in known.values():
+        children[shard.parent_id or ""].append(shard)
+    roots = [shard for shard in known.values() if shard.parent_id not in known]
+    shown = set()
+    # All of them after the roots, for those that no root leads to: a ring of parents.
+    for root in [*roots, *known.values()]:
+        branch = [(root, 0)]
+        while branch:
+            shard, depth = branch.pop()
+            if shard.id in shown:
+                continue
+            shown.add(shard.id)
+            # One that has children takes no more changes, whatever the listing says.
+            state = "closed" if shard.is_closed or children[shard.id] else "open"
+            is_orphan = shard.parent_id is not None and shard.parent_id not in known
+            remark = f"  (parent {shard.parent_id} is not listed)" if is_orphan else ""
+            yield f"{'  ' * depth}{shard.id}  {state}{remark}"
+            branch += [(child, depth + 1) for child in reversed(children[shard.id])]
+
+
+def _list(client: StreamClient) -> Iterator[Shard]:
+    page = client.list_shards()
+    yield from page.shards
+    while page.next_shard_id is not None:
+        page = client.list_shards(after=page.next_shard_id)
+        yield from page.shards
+
+
+class _Notes:
+    """Tells a person on standard error what happens beside the data."""
+
+    def __init__(self) -> None:
+        self.gaps = 0
+        self._retry_told_at = float("-inf")
+
+    def __call__(self, event: Event) -> None:
+        match event:
+            case ShardOpened(shard):
+                _note(f"Starting watcher for shard: {shard.id}")
+            case Gap(shard_id, _, reason):
+                self.gaps += 1
+                _note(f"rxddbstream: warning: changes of shard {shard_id} were lost: {reason}")
+            case Throttled(_, error, _, delay) | Retrying(_, error, _, delay):
+                # Many shards fail together; one line a second tells it.
+                if time.monotonic() - self._retry_told_at >= 1.0:
+                    self._retry_told_at = time.monotonic()
+                    _note(f"rxddbstream: {_in_words(error)}; retrying in {delay:.1f} s")
+
+
+def _printer(formats: Sequence[str]) -> Callable[[Change], None]:
+    from rxddbstream import observers
+
+    printers = {
+        "record": observers.print_change_record,
+        "summary": observers.print_summary,
+        "json": observers.print_json,
+    }
+    chosen = [printer for name, printer in printers.items() if name in formats]
+
+    def print_change(change: Change) -> None:
+        for printer in chosen:
+            printer(change)
+        if change.frontier is not None:
+            change.frontier.acknowledge()  # -n ends the stream from inside the last one's on_next
+
+    return print_change
+
+
+def _start(text: str) -> str | datetime:
+    """What people type: a time without an offset is local time."""
+    try:
+        start = datetime.fromisoformat(text)
+        return start if start.tzinfo else start.astimezone()
+    except (ValueError, OverflowError):
+        return text  # the library knows what else it may be
+
+
+def _note(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _in_words(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    # What the library raises speaks for itself; "'x'" of a KeyError does not.
+    return text if isinstance(error, (StreamError, OSError)) else f"{type(error).__name__}: {text}"
+
+
+def _terminate(*_: object) -> NoReturn:
+    raise SystemExit(TERMINATED)
+
+
+def _interrupted(status: int) -> int:
+    # A thread that is blocked in a full pipe holds stdout's lock, which Python would wait for at its end.
+    if any(thread.name.startswith("rxddbstream-worker") for thread in threading.enumerate()):
+        os._exit(status)
+    return status
+
+
+def _drop_output() -> None:
+    # What is left in the buffer cannot be written either, and Python would try at its end.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

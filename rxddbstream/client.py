@@ -1,0 +1,160 @@
+"""The calls to the service: asking, and saying what went wrong.
+
+One client serves all workers: boto3's clients are thread-safe, its sessions are not.
+https://boto3.amazonaws.com/v1/documentation/api/latest/guide/clients.html#multithreading-or-multiprocessing-with-clients
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, NamedTuple
+
+import botocore.exceptions as botocore_errors
+
+from rxddbstream.core.messages import Iterator, Records
+from rxddbstream.core.model import Shard
+from rxddbstream.core.position import After, AtTime, Latest, Position, TrimHorizon
+from rxddbstream.errors import (
+    MalformedAnswer,
+    ShardNotFound,
+    StreamError,
+    StreamNotFound,
+)
+from rxddbstream.explain import explain
+
+
+class ShardPage(NamedTuple):
+    """One page of DescribeStream.
+
+    Attributes:
+        shards: some of the stream's shards.
+        next_shard_id: where the next page starts, None on the last one.
+        enabled: whether the stream still takes changes.
+        answered_at: the service's time of the answer.
+    """
+
+    shards: list[Shard]
+    next_shard_id: str | None
+    enabled: bool
+    answered_at: datetime
+
+
+class StreamClient:
+    """What the library asks of one stream. Every failure is raised as a `StreamError`.
+
+    Args:
+        boto: a boto3 client for `dynamodbstreams`, or a double of one.
+        arn: the stream's ARN.
+        now: the time, for answers that come without a Date header.
+
+    Attributes:
+        answered_at: the service's time of the last answer, be it an error.
+    """
+
+    def __init__(self, boto: Any, arn: str, now: Callable[[], datetime]) -> None:
+        self.arn = arn
+        self._boto = boto
+        self._now = now
+        self.answered_at = now()
+
+    def list_shards(self, after: str | None = None, children_of: str | None = None) -> ShardPage:
+        """A page of the listing, or of one shard's children where the service can filter them."""
+        arguments: dict[str, Any] = {"StreamArn": self.arn}
+        if after is not None:
+            arguments["ExclusiveStartShardId"] = after
+        if children_of is not None:
+            arguments["ShardFilter"] = {"Type": "CHILD_SHARDS", "ShardId": children_of}
+        answer, answered_at = self._ask(
+            "describe_stream", arguments, f"describing stream {self.arn}", self._missing_stream
+        )
+        try:
+            stream = answer["StreamDescription"]
+            shards = [Shard.from_description(shard) for shard in stream.get("Shards") or ()]
+        except (KeyError, TypeError) as error:
+            raise MalformedAnswer(
+                f"DescribeStream answered without a description of stream {self.arn}"
+            ) from error
+        return ShardPage(
+            shards=shards,
+            next_shard_id=stream.get("LastEvaluatedShardId") or None,
+            enabled=stream.get("StreamStatus") not in ("DISABLING", "DISABLED"),
+            answered_at=answered_at,
+        )
+
+    def get_iterator(self, shard_id: str, position: Position) -> Iterator:
+        """A shard iterator for a position."""
+        arguments = {"StreamArn": self.arn, "ShardId": shard_id, **_iterator_arguments(position)}
+        answer, answered_at = self._ask(
+            "get_shard_iterator", arguments, f"opening shard {shard_id} of {self.arn}", ShardNotFound
+        )
+        iterator = answer.get("ShardIterator")
+        if not iterator:
+            raise MalformedAnswer(f"GetShardIterator answered without one for shard {shard_id} of {self.arn}")
+        return Iterator(iterator, answered_at)
+
+    def get_records(self, shard_id: str, iterator: str) -> Records:
+        """A page of records; up to 1,000 records or 1 MB."""
+        arguments = {"ShardIterator": iterator}
+        answer, answered_at = self._ask(
+            "get_records", arguments, f"reading shard {shard_id} of {self.arn}", ShardNotFound
+        )
+        records = answer.get("Records")
+        if records and not _has_a_place(records[-1]):
+            raise MalformedAnswer(f"a record of shard {shard_id} of {self.arn} has no sequence number")
+        return Records(records, answer.get("NextShardIterator"), answered_at)
+
+    def _ask(
+        self,
+        operation: str,
+        arguments: Mapping[str, Any],
+        doing: str,
+        not_found: Callable[[str], StreamError],
+    ) -> tuple[Any, datetime]:
+        try:
+            answer = getattr(self._boto, operation)(**arguments)
+        except Exception as error:
+            if isinstance(error, botocore_errors.ClientError):
+                self._note_time_of(error.response)
+            raise explain(error, doing, not_found) from error
+        return answer, self._note_time_of(answer)
+
+    def _missing_stream(self, message: str) -> StreamNotFound:
+        return StreamNotFound(
+            f"{message}. There is no stream {self.arn} (any more); check the ARN, its region and "
+            "account, and whether the table still exists"
+        )
+
+    def _note_time_of(self, answer: Any) -> datetime:
+        # The service's clock, not ours: it is the one that the changes' times come from.
+        headers = (answer.get("ResponseMetadata") or {}).get("HTTPHeaders") or {}
+        try:
+            answered_at = parsedate_to_datetime(headers["date"]).astimezone(UTC)
+        except (KeyError, ValueError):
+            answered_at = self._now()
+        self.answered_at = answered_at  # last one wins; the threads' answers are close together
+        return answered_at
+
+
+def _has_a_place(record: Mapping[str, Any]) -> bool:
+    # Without it there is no going on after an iterator has expired; the last one of a page is used.
+    try:
+        return str(record["dynamodb"]["SequenceNumber"]).isdecimal()
+    except (KeyError, TypeError):
+        return False
+
+
+def _iterator_arguments(position: Position) -> dict[str, Any]:
+    match position:
+        case Latest():
+            return {"ShardIteratorType": "LATEST"}
+        case TrimHorizon():
+            return {"ShardIteratorType": "TRIM_HORIZON"}
+        case AtTime(time):
+            return {"ShardIteratorType": "AT_TIMESTAMP", "Timestamp": time}
+        case After(sequence_number):
+            return {
+                "ShardIteratorType": "AFTER_SEQUENCE_NUMBER",
+                "SequenceNumber": sequence_number,
+            }

@@ -1,0 +1,177 @@
+"""Finding a stream, and making the client to read it with.
+
+Credentials, signing, endpoints and configuration are botocore's own. What differs from a client that
+boto3 makes by default:
+
+* One attempt a call. botocore's retries block the thread that called; ours wait on the scheduler.
+* Short time-outs, and as many connections as there are workers.
+* The regional endpoint, unless the configuration says otherwise: botocore 1.44 derives one for each
+  account from a stream's ARN, which stand-ins for the service, and many a firewall, do not know.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from datetime import datetime
+from importlib.metadata import version
+from typing import Any, Literal
+
+import boto3
+import botocore.config
+import botocore.exceptions as botocore_errors
+
+from rxddbstream.client import StreamClient
+from rxddbstream.errors import (
+    ConfigurationError,
+    MalformedAnswer,
+    RequestFailed,
+    StreamError,
+    StreamNotEnabled,
+    StreamNotFound,
+    TableNotFound,
+)
+from rxddbstream.explain import explain
+
+CONNECT_TIMEOUT = 5.0
+READ_TIMEOUT = 10.0
+
+
+def connect(
+    stream: str,
+    *,
+    now: Callable[[], datetime],
+    client: Any = None,
+    session: Any = None,
+    region_name: str | None = None,
+    profile_name: str | None = None,
+    endpoint_url: str | None = None,
+    connections: int = 16,
+) -> StreamClient:
+    """Find the stream of a table, or take a stream's ARN, and be ready to read it.
+
+    Args:
+        stream: a table's name or ARN, or a stream's ARN.
+        now: the time, for answers that come without one.
+        client: a boto3 `dynamodbstreams` client to use; the rest is for making one.
+        connections: how many calls may be under way at once.
+
+    Raises:
+        TableNotFound, StreamNotEnabled: as they say.
+        ConfigurationError: no region, no such profile, ...
+        StreamError: what else can go wrong with a call.
+    """
+    is_stream = "/stream/" in stream
+    table = stream.rpartition(":table/")[2]
+    if client is not None:
+        return StreamClient(client, stream if is_stream else _newest_stream(client, table), now)
+    make = client_maker(stream, session, region_name, profile_name, endpoint_url, connections)
+    arn = stream if is_stream else _latest_stream(make("dynamodb"), table)
+    return StreamClient(make("dynamodbstreams"), arn, now)
+
+
+def client_maker(
+    stream: str,
+    session: Any,
+    region_name: str | None,
+    profile_name: str | None,
+    endpoint_url: str | None,
+    connections: int,
+) -> Callable[[str], Any]:
+    try:
+        session = session or boto3.Session(region_name=region_name, profile_name=profile_name)
+        # The ARN's region is the last resort: stand-ins make up names for theirs.
+        region = region_name or session.region_name or _region_of(stream)
+        config = botocore.config.Config(
+            retries={"total_max_attempts": 1},
+            max_pool_connections=connections,
+            connect_timeout=CONNECT_TIMEOUT,
+            read_timeout=READ_TIMEOUT,
+            user_agent_extra=f"rxddbstream/{version('rxddbstream')}",
+            account_id_endpoint_mode=_endpoint_mode(session),
+        )
+    except botocore_errors.BotoCoreError as error:
+        raise _misconfigured(error) from error
+
+    def make(service: str) -> Any:
+        try:
+            return session.client(service, region_name=region, endpoint_url=endpoint_url, config=config)
+        except (botocore_errors.BotoCoreError, ValueError) as error:
+            raise _misconfigured(error) from error
+
+    return make
+
+
+def _misconfigured(error: Exception) -> StreamError:
+    if isinstance(error, botocore_errors.NoRegionError):
+        return ConfigurationError(
+            "no region: pass region_name= (--region), set AWS_DEFAULT_REGION, or configure a profile"
+        )
+    reason = explain(error, "connecting", StreamNotFound)
+    if not isinstance(reason, RequestFailed):
+        return reason  # credentials that cannot be had, for one
+    return ConfigurationError(f"{error}. Check the arguments, the AWS_* variables and ~/.aws/config")
+
+
+def _endpoint_mode(session: Any) -> Literal["disabled"] | None:
+    name = "account_id_endpoint_mode"
+    configured = session._session.get_scoped_config().get(name)
+    return None if configured or os.environ.get(f"AWS_{name.upper()}") else "disabled"
+
+
+def _region_of(arn: str) -> str | None:
+    parts = arn.split(":")
+    return parts[3] or None if len(parts) > 5 and parts[0] == "arn" else None
+
+
+def _latest_stream(dynamodb: Any, table: str) -> str:
+    try:
+        description = dynamodb.describe_table(TableName=table).get("Table")
+    except Exception as error:
+        raise explain(error, f"looking up table {table!r}", _no_table(table, dynamodb)) from error
+    finally:
+        dynamodb.close()
+    if not description:
+        raise MalformedAnswer(f"DescribeTable answered without a description of table {table!r}")
+    arn: str | None = description.get("LatestStreamArn")
+    enabled = (description.get("StreamSpecification") or {}).get("StreamEnabled")
+    if not arn or not enabled:
+        raise _no_stream(table)
+    return arn
+
+
+def _newest_stream(client: Any, table: str) -> str:
+    """The table's stream by ListStreams, the one way that a `dynamodbstreams` client has."""
+    try:
+        streams = client.list_streams(TableName=table).get("Streams")
+    except Exception as error:
+        raise explain(error, f"looking up table {table!r}", _no_table(table, client)) from error
+    if streams is None:
+        raise MalformedAnswer(f"ListStreams answered without a list of the streams of table {table!r}")
+    if not streams:
+        raise StreamNotEnabled(f"there is no table {table!r}, or it has no stream. {_HOW_TO_ENABLE}")
+    newest = max(streams, key=lambda stream: str(stream.get("StreamLabel", "")))
+    arn: str = newest["StreamArn"]
+    return arn
+
+
+_HOW_TO_ENABLE = (
+    "To enable one: aws dynamodb update-table --table-name NAME "
+    "--stream-specification StreamEnabled=true,StreamViewType=NEW_AND_OLD_IMAGES"
+)
+
+
+def _no_stream(table: str) -> StreamNotEnabled:
+    return StreamNotEnabled(f"table {table!r} has no stream. {_HOW_TO_ENABLE}")
+
+
+def _no_table(table: str, client: Any) -> Callable[[str], TableNotFound]:
+    meta = getattr(client, "meta", None)
+    where = f" in region {meta.region_name} at {meta.endpoint_url}" if meta else ""
+
+    def table_not_found(message: str) -> TableNotFound:
+        return TableNotFound(
+            f"there is no table {table!r}{where}; check its name, the region and the account"
+        )
+
+    return table_not_found

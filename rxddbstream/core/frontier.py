@@ -1,0 +1,106 @@
+"""What may be checkpointed: how far a shard's changes are done, without a hole.
+
+A change is done when the observer's `on_next` has returned, unless somebody holds it: a buffer, a
+window, another thread. Then it is done when it was released as often as it was held. The frontier of a
+shard is the last done change below the oldest held one:
+
+    delivered   1   2   3   4   5   6
+    held                3       5
+    frontier        2                     3 is released: the frontier moves on to 4
+
+Delivery is in order, so a hold knows the change before it, and the oldest hold is the first one: all
+that is needed is a dict that remembers the order, and each change costs O(1).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from rxddbstream.core.position import After, Position
+
+
+class Numbered(Protocol):
+    """What is delivered, as far as its place in the shard goes: a `Change`."""
+
+    @property
+    def sequence_number(self) -> str: ...
+
+
+class _Hold:
+    __slots__ = ("before", "times")
+
+    def __init__(self, before: Position) -> None:
+        self.before = before
+        self.times = 1
+
+
+class Frontier:
+    """How far one shard is done.
+
+    Args:
+        start: where the reading of the shard begins.
+        lock: guards it where several threads release; a `threading.Lock`.
+
+    Attributes:
+        current: the change that is being delivered; set by whoever delivers.
+        done: the last change whose `on_next` has returned; set by whoever delivers.
+    """
+
+    __slots__ = ("_ended", "_held", "_lock", "_start", "current", "done")
+
+    def __init__(self, start: Position, lock: AbstractContextManager[object]) -> None:
+        self.current: Numbered | None = None
+        self.done: Numbered | None = None
+        self._start = start
+        self._held: OrderedDict[str, _Hold] = OrderedDict()
+        self._lock = lock
+        self._ended = False
+
+    def hold(self, change: Numbered) -> bool:
+        """Keep the change, and all after it, from being checkpointed until it is released.
+
+        Returns:
+            False when it is too late: its `on_next` has returned, and nobody held it then.
+        """
+        with self._lock:
+            hold = self._held.get(change.sequence_number)
+            done = self.done  # once: whoever delivers may move on meanwhile
+            if hold is not None:
+                hold.times += 1
+            elif change is self.current and change is not done:
+                self._held[change.sequence_number] = _Hold(self._position_after(done))
+            else:
+                return False
+            return True
+
+    def release(self, change: Numbered) -> None:
+        """Take back one hold of the change; no harm is done where there is none."""
+        with self._lock:
+            hold = self._held.get(change.sequence_number)
+            if hold is None:
+                return
+            hold.times -= 1
+            if not hold.times:
+                del self._held[change.sequence_number]
+
+    def acknowledge(self) -> None:
+        """The current change is done, although its `on_next` has not returned yet."""
+        self.done = self.current
+
+    def end(self) -> None:
+        """The shard was read to its end, and all of it was delivered."""
+        with self._lock:
+            self._ended = True
+
+    @property
+    def position(self) -> Position | None:
+        """Where reading would go on after a crash; None when the whole shard is done."""
+        with self._lock:
+            for oldest in self._held.values():
+                return oldest.before
+            return None if self._ended else self._position_after(self.done)
+
+    def _position_after(self, done: Numbered | None) -> Position:
+        return After(done.sequence_number) if done is not None else self._start

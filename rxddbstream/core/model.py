@@ -1,0 +1,289 @@
+"""The nouns: Shard, Change, Page, and the events beside the data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple, TypeAlias
+
+from rxddbstream.core.frontier import Frontier
+from rxddbstream.core.position import Position
+from rxddbstream.core.values import decode_item
+from rxddbstream.errors import DecodeError, TransientError
+
+RETENTION = timedelta(hours=24)
+"""How long the service keeps a change, and a shard after it was closed.
+
+https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Streams.html
+"""
+
+
+def outlived_retention(began: datetime, now: datetime) -> bool:
+    """Whether what is gone at `now` may have been written after `began`.
+
+    What the service drops within 24 hours of a beginning was there before it, and is not missed.
+    """
+    return now - began >= RETENTION
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """A piece of a stream, as DescribeStream lists it.
+
+    Attributes:
+        id: the shard's ID; an opaque string.
+        parent_id: the shard that this one continues, None for the first of its line.
+        ending_sequence_number: set once the shard is closed.
+    """
+
+    id: str
+    parent_id: str | None = None
+    ending_sequence_number: str | None = None
+
+    @property
+    def is_closed(self) -> bool:
+        """Nothing more can be written to a closed shard."""
+        return self.ending_sequence_number is not None
+
+    @classmethod
+    def from_description(cls, description: Mapping[str, Any]) -> Shard:
+        """Build from one element of DescribeStream's `Shards`.
+
+        A shard that is listed as its own parent (stand-ins for the service do that) has none.
+        """
+        shard_id: str = description["ShardId"]
+        parent_id = description.get("ParentShardId") or None
+        numbers = description.get("SequenceNumberRange") or {}
+        return cls(
+            id=shard_id,
+            parent_id=None if parent_id == shard_id else parent_id,
+            ending_sequence_number=numbers.get("EndingSequenceNumber") or None,
+        )
+
+
+_UNREAD: Any = object()  # an image that nobody has asked for; None says that there is none
+
+
+class Change:
+    """One change of one item, in AWS's own terms.
+
+    Images are decoded when they are first touched, each on its own, and kept.
+
+    Attributes:
+        shard_id: the shard that the change was read from.
+        record: the dict that boto3 returns for it, to the letter.
+        frontier: where it is held and released, if checkpoints are kept; see `rxddbstream.operators.hold`.
+
+    >>> change = Change({"eventName": "INSERT", "dynamodb": {"Keys": {"id": {"S": "o-1"}}}}, "shard-1")
+    >>> change.event_name, change.keys, change.new_image
+    ('INSERT', {'id': 'o-1'}, None)
+    """
+
+    __slots__ = ("_keys", "_new_image", "_old_image", "frontier", "record", "shard_id")
+
+    def __init__(self, record: Mapping[str, Any], shard_id: str, frontier: Frontier | None = None) -> None:
+        self.record = record
+        self.shard_id = shard_id
+        self.frontier = frontier
+        self._keys: Mapping[str, Any] = _UNREAD
+        self._new_image: Mapping[str, Any] | None = _UNREAD
+        self._old_image: Mapping[str, Any] | None = _UNREAD
+
+    @property
+    def event_name(self) -> str:
+        """`"INSERT"`, `"MODIFY"` or `"REMOVE"`."""
+        name: str = self.record.get("eventName", "")
+        return name
+
+    @property
+    def keys(self) -> Mapping[str, Any]:
+        """The item's primary key: attribute name to plain Python value."""
+        if self._keys is _UNREAD:
+            self._keys = self._decoded("Keys") or {}
+        return self._keys
+
+    @property
+    def new_image(self) -> Mapping[str, Any] | None:
+        """The item after the change; None where there is none or the view type leaves it out."""
+        if self._new_image is _UNREAD:
+            self._new_image = self._decoded("NewImage")
+        return self._new_image
+
+    @property
+    def old_image(self) -> Mapping[str, Any] | None:
+        """The item before the change; None where there is none or the view type leaves it out."""
+        if self._old_image is _UNREAD:
+            self._old_image = self._decoded("OldImage")
+        return self._old_image
+
+    @property
+    def created_at(self) -> datetime:
+        """When the change was made: an aware datetime in UTC, approximate (whole seconds on some services).
+
+        Raises:
+            DecodeError: the record has no time.
+        """
+        created_at: datetime | None = self._detail.get("ApproximateCreationDateTime")
+        if created_at is None:
+            raise DecodeError(f"change {self.sequence_number} of shard {self.shard_id} has no time")
+        # A datetime without a zone comes from stand-ins alone, and they mean UTC.
+        return created_at.astimezone(UTC) if created_at.tzinfo else created_at.replace(tzinfo=UTC)
+
+    @property
+    def has_time(self) -> bool:
+        """Whether the record says when it was made, as AWS's records do."""
+        return self._detail.get("ApproximateCreationDateTime") is not None
+
+    @property
+    def sequence_number(self) -> str:
+        """Its place in the shard: a numeric string of 21 to 40 digits; compare as int."""
+        number: str = self._detail.get("SequenceNumber", "")
+        return number
+
+    @property
+    def event_id(self) -> str | None:
+        """Globally unique ID of the change."""
+        return self.record.get("eventID")
+
+    @property
+    def size_bytes(self) -> int | None:
+        """Size of the record in bytes, as the service counts it."""
+        return self._detail.get("SizeBytes")
+
+    @property
+    def view_type(self) -> str | None:
+        """Which images the stream has: `"NEW_AND_OLD_IMAGES"`, `"KEYS_ONLY"`, ..."""
+        return self._detail.get("StreamViewType")
+
+    @property
+    def user_identity(self) -> Mapping[str, str] | None:
+        """Who made the change, where it was the service itself (`PrincipalId` and `Type`)."""
+        return self.record.get("userIdentity")
+
+    @property
+    def is_ttl_delete(self) -> bool:
+        """Whether the item was removed because its time to live ran out.
+
+        https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/time-to-live-ttl-streams.html
+        """
+        return self.event_name == "REMOVE" and self.user_identity == {
+            "Type": "Service",
+            "PrincipalId": "dynamodb.amazonaws.com",
+        }
+
+    @property
+    def _detail(self) -> Mapping[str, Any]:
+        detail: Mapping[str, Any] = self.record.get("dynamodb") or {}
+        return detail
+
+    def _decoded(self, member: str) -> dict[str, Any] | None:
+        item = self._detail.get(member)
+        return None if item is None else decode_item(item)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Change):
+            return NotImplemented
+        return self.shard_id == other.shard_id and self.record == other.record
+
+    def __hash__(self) -> int:
+        return hash((self.shard_id, self.sequence_number))
+
+    def __reduce__(self) -> tuple[type[Change], tuple[Mapping[str, Any], str]]:
+        return type(self), (self.record, self.shard_id)  # the frontier is for this process alone
+
+    def __repr__(self) -> str:
+        try:
+            keys: object = dict(self.keys)
+        except DecodeError:
+            keys = self._detail.get("Keys")
+        time = self.created_at.isoformat() if self.has_time else "an unknown time"
+        return f"<Change {self.event_name} {keys} at {time}>"
+
+
+class Page(NamedTuple):
+    """What one GetRecords call brought: changes of one shard, in order, at least one.
+
+    Attributes:
+        shard_id: the shard.
+        changes: the changes.
+        frontier: who is to be told of their delivery, if checkpoints are kept.
+    """
+
+    shard_id: str
+    changes: list[Change]
+    frontier: Frontier | None = None
+
+
+class ShardOpened(NamedTuple):
+    """A shard begins to be read: from now on, nothing that is written to it is missed.
+
+    Attributes:
+        shard: the shard.
+        position: where reading begins.
+    """
+
+    shard: Shard
+    position: Position
+
+
+class ShardClosed(NamedTuple):
+    """A shard has been read to its end, and every change of it has been delivered.
+
+    With `follow=False` the end of an open shard is what was written before subscribing.
+    """
+
+    shard: Shard
+
+
+class Retrying(NamedTuple):
+    """A call failed, and will be made again.
+
+    Attributes:
+        shard_id: the shard it was for; None for a call about the stream.
+        error: why.
+        attempt: failures in a row, from 1.
+        delay: seconds until the next try.
+    """
+
+    shard_id: str | None
+    error: TransientError
+    attempt: int
+    delay: float
+
+
+class Throttled(NamedTuple):
+    """A call failed because there were too many; fields as in `Retrying`."""
+
+    shard_id: str | None
+    error: TransientError
+    attempt: int
+    delay: float
+
+
+class Gap(NamedTuple):
+    """Changes of a shard were lost before they could be read.
+
+    Attributes:
+        shard_id: the shard.
+        after: sequence number of the last change that was read of it, None when there was none.
+        reason: what happened, in words.
+    """
+
+    shard_id: str
+    after: str | None
+    reason: str
+
+
+class Checkpointed(NamedTuple):
+    """Checkpoints were written.
+
+    Attributes:
+        positions: the texts that changed, by shard ID; see `rxddbstream.core.checkpoint`.
+    """
+
+    positions: Mapping[str, str]
+
+
+Event: TypeAlias = ShardOpened | ShardClosed | Retrying | Throttled | Gap | Checkpointed
+"""What `events=` is told."""

@@ -1,0 +1,311 @@
+"""One shard's reader, sans I/O: it says what to ask next, and is told the answer.
+
+    state            answer                            next state
+    ---------------  --------------------------------  ---------------------------------------------
+    NEEDS_ITERATOR   Iterator                          READING
+    READING          Records, more to come             READING
+    READING          Records, no next iterator         ENDED
+    READING          Records beyond a bounded read     ENDED
+    READING          nothing at all                    READING, then DOUBTFUL
+    READING          EXPIRED                           NEEDS_ITERATOR, after the last record
+    either           TRIMMED                           NEEDS_ITERATOR, at TRIM_HORIZON; perhaps a Gap
+    either           REFUSED, of a time                NEEDS_ITERATOR, at TRIM_HORIZON
+    either           NOT_FOUND                         DOUBTFUL
+    DOUBTFUL         Listed, of no account             where it was
+    DOUBTFUL         Listed, it has ended or is gone   ENDED; perhaps a Gap
+
+The reader knows nothing of retries: after a call that failed in passing it asks for the same again.
+The rules it keeps:
+
+* A page without a next iterator may have records: they are delivered, then the shard has ended.
+  https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_streams_GetRecords.html
+* An answer with neither records nor a next iterator is what botocore makes of a body that was cut.
+  It is asked for again, and believed only of a shard that the listing says is closed.
+* An iterator expires after 15 minutes. The next one begins after the last record read; where none was
+  read from LATEST, at a time that the last good answer covers: LATEST again would skip what came since.
+* Not every service knows AT_TIMESTAMP. TRIM_HORIZON, dropping what is older, gives the same records.
+* TRIM_HORIZON and a time move up with what the service drops, without a word: when there was no answer
+  for as long as it keeps changes, some may have been lost.
+* An empty page is not the tip of a shard. `EMPTY_PAGES_AT_TIP` in a row are taken for it.
+* A shard that is read while the listing still shows it may be gone already, and one that is new may
+  not be readable yet: ResourceNotFoundException is believed when it comes `DENIALS_BELIEVED` times.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from enum import Enum, auto
+from itertools import dropwhile
+
+from rxddbstream.core.frontier import Frontier
+from rxddbstream.core.messages import (
+    Answer,
+    Fault,
+    GetIterator,
+    GetRecords,
+    Iterator,
+    Listed,
+    LookUp,
+    Records,
+    Request,
+)
+from rxddbstream.core.model import Change, Gap, Page, Shard, outlived_retention
+from rxddbstream.core.position import After, AtTime, Latest, Position, TrimHorizon
+
+EMPTY_PAGES_AT_TIP = 20
+EMPTY_PAGES_WHEN_LATE = 4
+DENIALS_BELIEVED = 3
+CUT_ANSWERS_BELIEVED = 10
+SERVICE_TIME_RESOLUTION = timedelta(seconds=1)  # the Date header of HTTP has whole seconds
+
+
+class State(Enum):
+    """See the table at the head of this file."""
+
+    NEEDS_ITERATOR = auto()
+    READING = auto()
+    DOUBTFUL = auto()
+    ENDED = auto()
+
+
+class ProtocolError(Exception):
+    """The reader was told an answer to a question that it did not ask: a bug of its driver."""
+
+
+class ShardReader:
+    """Reads one shard from a position to its end.
+
+    Args:
+        shard: the shard; one that is closed is never waited for.
+        position: where to begin.
+        listed_at: the service's time of the listing that the reading began with.
+        now: the service's time; by default `listed_at`.
+        bounded: end at `listed_at`, or at the tip, instead of reading on.
+        began: the service's time of the first listing of the consumer's first run; by default, now.
+        frontier: what the changes get, to be held and released by.
+
+    Attributes:
+        stopped_short: whether a bounded read ended before the shard did.
+
+    >>> from datetime import UTC
+    >>> reader = ShardReader(Shard("shard-1"), TrimHorizon(), listed_at=datetime.now(UTC))
+    >>> reader.next_request()
+    GetIterator(position=TrimHorizon())
+    """
+
+    def __init__(
+        self,
+        shard: Shard,
+        position: Position,
+        *,
+        listed_at: datetime,
+        now: datetime | None = None,
+        bounded: bool = False,
+        began: datetime | None = None,
+        frontier: Frontier | None = None,
+    ) -> None:
+        self.shard = shard
+        self._frontier = frontier
+        self.state = State.NEEDS_ITERATOR
+        self.stopped_short = False
+        self._position = position
+        self._iterator = ""
+        self._not_before = position if isinstance(position, AtTime) else None
+        self._until = listed_at + SERVICE_TIME_RESOLUTION if bounded else None
+        self._began = began or listed_at
+        self._last_read = position.sequence_number if isinstance(position, After) else None
+        # A change that an answer lacks was made after the answer before it.
+        self._covered_until = listed_at
+        self._last_answer = self._now = now or listed_at
+        self._empty_pages = 0
+        self._caught_up = isinstance(position, Latest)
+        self._was_late = False
+        self._cut_answers = 0
+        self._denials = 0
+        self._faults = 0  # in a row; the first is no cause to wait
+
+    @property
+    def ended(self) -> bool:
+        """Whether there is nothing more to ask."""
+        return self.state is State.ENDED
+
+    @property
+    def idle_pages(self) -> int:
+        """Empty pages in a row, as far as they say that the shard is quiet; what pacing goes by."""
+        if self.shard.is_closed or self._until is not None:
+            return max(0, self._empty_pages - EMPTY_PAGES_AT_TIP)
+        if self._was_late:
+            return max(0, self._empty_pages - EMPTY_PAGES_WHEN_LATE)
+        return self._empty_pages if self._caught_up else min(self._empty_pages, 1)
+
+    @property
+    def doubts(self) -> int:
+        """Doubtful answers in a row, to wait longer after each."""
+        return max(self._cut_answers, self._denials, self._faults - 1)
+
+    @property
+    def may_be_refused(self) -> bool:
+        """Whether the service may not know the kind of iterator in use."""
+        return isinstance(self._position, AtTime)
+
+    def next_request(self) -> Request:
+        """What to ask the service now; the same until an answer was received."""
+        match self.state:
+            case State.NEEDS_ITERATOR:
+                return GetIterator(self._position)
+            case State.READING:
+                return GetRecords(self._iterator)
+            case State.DOUBTFUL:
+                return LookUp()
+            case State.ENDED:
+                raise ProtocolError(f"shard {self.shard.id} has been read to its end")
+
+    def call_failed(self) -> None:
+        """There was no answer; what was asked for is asked for again, but for LATEST, which has moved on."""
+        if self.state is State.NEEDS_ITERATOR:
+            self._renew_iterator()
+
+    def receive(self, answer: Answer, now: datetime | None = None) -> Page | Gap | None:
+        """Take in the answer to `next_request()`.
+
+        Args:
+            answer: the answer.
+            now: the service's time; by default that of the last answer which had one.
+
+        Returns:
+            The changes to deliver, or the loss to report, if any.
+
+        Raises:
+            ProtocolError: the state has no such answer.
+        """
+        self._now = now or self._now
+        match self.state, answer:
+            case State.NEEDS_ITERATOR, Iterator():
+                gap = self._loss_in_silence(answer.answered_at)
+                self._iterator = answer.value
+                self._advance_time(answer.answered_at)
+                self.state = State.READING
+                return gap
+            case State.READING, Records(records=None, next_iterator=None | ""):
+                self._denials = 0
+                self._cut_answers += 1
+                if self._cut_answers > 1:
+                    self.state = State.DOUBTFUL
+                return None
+            case State.READING, Records():
+                return self._receive_records(answer)
+            case State.READING, Fault.EXPIRED:
+                # Wait as little as may be, or the next one expires before it comes to the records.
+                self._was_late, self._empty_pages = True, 0
+                self._cut_answers = 0
+                self._faults += 1
+                self._renew_iterator()
+                return None
+            case ((State.NEEDS_ITERATOR | State.READING), Fault.REFUSED) if self.may_be_refused:
+                self._position = TrimHorizon()
+                self.state = State.NEEDS_ITERATOR
+                return None
+            case ((State.NEEDS_ITERATOR | State.READING), Fault.TRIMMED):
+                self._faults += 1
+                self._position = TrimHorizon()
+                self._last_answer = self._now  # what was lost until now is told here
+                self.state = State.NEEDS_ITERATOR
+                return self._loss("is older than what the service keeps")
+            case ((State.NEEDS_ITERATOR | State.READING), Fault.NOT_FOUND):
+                self._cut_answers = 0
+                self._denials += 1
+                self.state = State.DOUBTFUL
+                return None
+            case State.DOUBTFUL, Listed():
+                return self._receive_listed(answer.shard)
+        raise ProtocolError(f"{answer!r} in state {self.state.name} of shard {self.shard.id}")
+
+    def _receive_records(self, answer: Records) -> Page | None:
+        self._cut_answers = self._denials = self._faults = 0
+        self._advance_time(answer.answered_at)
+        if answer.next_iterator:
+            self._iterator = answer.next_iterator
+        else:
+            self.state = State.ENDED
+        if not answer.records:
+            self._empty_pages += 1
+            if self._empty_pages >= EMPTY_PAGES_AT_TIP:
+                self._reach_tip()
+            return None
+        self._empty_pages = 0
+        changes = [Change(record, self.shard.id, self._frontier) for record in answer.records]
+        self._last_read = changes[-1].sequence_number
+        self._position = After(self._last_read)
+        changes = self._within_bounds(changes)
+        return Page(self.shard.id, changes, self._frontier) if changes else None
+
+    def _receive_listed(self, shard: Shard | None) -> Gap | None:
+        if shard is not None and shard.is_closed and self._has_read_all_of(shard):
+            self.state = State.ENDED
+            return None
+        if shard is None or self._denials >= DENIALS_BELIEVED:
+            self.state = State.ENDED
+            return self._loss("was in a shard that is gone")
+        if self._cut_answers >= CUT_ANSWERS_BELIEVED and shard.is_closed:
+            self.state = State.ENDED
+            return None
+        if self._denials:
+            self._renew_iterator()
+        else:
+            self.state = State.READING
+        return None
+
+    def _renew_iterator(self) -> None:
+        if isinstance(self._position, Latest):
+            self._position = self._not_before = AtTime(self._covered_until)
+        self.state = State.NEEDS_ITERATOR
+
+    def _reach_tip(self) -> None:
+        self._caught_up = True
+        self._was_late = False
+        if self._until is not None and not self.shard.is_closed:
+            self._stop_short()
+
+    def _stop_short(self) -> None:
+        self.stopped_short = True
+        self.state = State.ENDED
+
+    def _within_bounds(self, changes: list[Change]) -> list[Change]:
+        if self._not_before is not None:
+            start = self._not_before
+            changes = list(dropwhile(lambda change: not _is_since(start, change), changes))
+            if changes:
+                self._not_before = None  # a shard is in order of time: the rest is newer
+        if self._until is not None:
+            for index, change in enumerate(changes):
+                if change.has_time and change.created_at > self._until:
+                    self._stop_short()
+                    return changes[:index]
+        return changes
+
+    def _has_read_all_of(self, shard: Shard) -> bool:
+        end = shard.ending_sequence_number
+        return end is not None and self._last_read is not None and int(self._last_read) >= int(end)
+
+    def _loss(self, what: str) -> Gap | None:
+        if self._last_read is None and not outlived_retention(self._began, self._now):
+            return None
+        return Gap(
+            self.shard.id,
+            self._last_read,
+            f"what follows {self._last_read or 'its beginning'} {what}",
+        )
+
+    def _loss_in_silence(self, answered_at: datetime) -> Gap | None:
+        # After a sequence number the service would say so. A time, or TRIM_HORIZON, it moves up.
+        self._now = answered_at
+        if isinstance(self._position, After) or not outlived_retention(self._last_answer, answered_at):
+            return None
+        return self._loss("was not asked for in the 24 hours that the service keeps it")
+
+    def _advance_time(self, answered_at: datetime) -> None:
+        self._covered_until, self._last_answer, self._now = self._last_answer, answered_at, answered_at
+
+
+def _is_since(start: AtTime, change: Change) -> bool:
+    return not change.has_time or start.includes(change.created_at)

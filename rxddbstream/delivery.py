@@ -1,0 +1,180 @@
+"""From pages to changes: one lock a page, a plain loop inside.
+
+Blocking is the backpressure: a slow observer holds the lock, so that each worker waits with one page
+at most. An exception that an observer raises ends the subscription: it gets it as `on_error`, and
+nothing after that change is delivered.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from reactivex import Observable, abc
+from reactivex.disposable import CompositeDisposable, Disposable, SingleAssignmentDisposable
+from reactivex.scheduler import CurrentThreadScheduler
+
+from rxddbstream.core.model import Change, Page, Shard
+from rxddbstream.core.position import Position
+from rxddbstream.scheduler import TimerPoolScheduler
+
+OPENING_PATIENCE = 2.0  # seconds that a delivery waits for the outermost `subscribe` to return
+
+
+class ShardStream(Observable[Change]):
+    """The changes of one shard, in order: an Observable with the shard's name on it.
+
+    It completes when the shard was read to its end. The shards that continue it are emitted after
+    that; they are not, if the subscription is disposed before.
+
+    Attributes:
+        shard: which shard.
+        position: where its reading begins.
+        pages: the same changes, a page at a time.
+    """
+
+    def __init__(self, shard: Shard, position: Position, pages: Observable[Page]) -> None:
+        super().__init__()
+        self.shard = shard
+        self.position = position
+        self.pages = pages
+
+    def _subscribe_core(
+        self, observer: abc.ObserverBase[Change], scheduler: abc.SchedulerBase | None = None
+    ) -> abc.DisposableBase:
+        delivery = _Delivery(observer, scheduler)
+        subscription = self.pages.subscribe(
+            delivery.deliver, delivery.fail, delivery.complete, scheduler=scheduler
+        )
+        return CompositeDisposable(Disposable(delivery.stop), subscription)
+
+    def __repr__(self) -> str:
+        return f"<ShardStream {self.shard.id} from {self.position}>"
+
+
+def merge_shards(source: Observable[ShardStream]) -> Observable[Change]:
+    """All shards' changes as one stream, each shard's in order.
+
+    ::
+
+        --A------B-----------|
+          A: -a1-a2----a3-|
+                 B: -b1----b2--|
+        ----a1-a2--b1--a3--b2--|
+    """
+
+    def subscribe(
+        observer: abc.ObserverBase[Change], scheduler: abc.SchedulerBase | None = None
+    ) -> abc.DisposableBase:
+        return _Merge(observer, scheduler).start(source)
+
+    return Observable(subscribe)
+
+
+class _Delivery:
+    """Serialises what several threads deliver to one observer.
+
+    It begins when the outermost `subscribe` has returned: before that, an operator that fails has nothing
+    to dispose yet, and cannot stop what follows.
+    """
+
+    def __init__(self, observer: abc.ObserverBase[Change], scheduler: abc.SchedulerBase | None) -> None:
+        self._observer = observer
+        # Re-entrant: an observer may dispose, and so complete or stop, from inside on_next.
+        self._lock = threading.RLock()
+        self._stopped = False
+        self._scheduler = scheduler if isinstance(scheduler, TimerPoolScheduler) else None
+        self._opener = threading.get_ident()
+        self._opened = threading.Event()
+        # The trampoline runs this after the outermost subscribe; see `Observable.subscribe`.
+        CurrentThreadScheduler.singleton().schedule(lambda *_: self._opened.set())
+        # Whoever runs us stops us before it disposes: RxPY disposes from the outside in, and an operator
+        # that is disposed already would drop what still comes, which would count as done.
+        if self._scheduler is not None:
+            self._scheduler.before_shutdown(self.stop)
+
+    def _wait_until_opened(self) -> None:
+        # Not for ever: a trampoline that an exception has ended, or that a caller blocks, runs no more.
+        if not self._opened.is_set() and self._opener != threading.get_ident():
+            self._opened.wait(OPENING_PATIENCE)
+            self._opened.set()
+
+    def deliver(self, page: Page) -> None:
+        self._wait_until_opened()
+        with self._lock:
+            on_next, frontier = self._observer.on_next, page.frontier
+            try:
+                if frontier is None:
+                    for change in page.changes:
+                        if self._stopped:
+                            return
+                        on_next(change)
+                    return
+                for change in page.changes:
+                    if self._stopped:
+                        return
+                    frontier.current = change
+                    on_next(change)
+                    if self._stopped:
+                        return  # an operator that fails disposes, and on_next returns all the same
+                    frontier.done = change
+            except BaseException as error:  # noqa: BLE001 - a SystemExit is lost on a worker thread
+                self.fail(error)
+
+    def fail(self, error: BaseException) -> None:
+        with self._lock:
+            if not self._stopped:
+                self._stopped = True
+                self._observer.on_error(error)  # type: ignore[arg-type]
+
+    def complete(self) -> None:
+        with self._lock:
+            if not self._stopped:
+                self._stopped = True
+                self._observer.on_completed()
+
+    def stop(self) -> None:
+        # Without the lock: whoever disposes need not wait for a slow observer.
+        self._stopped = True
+        self._opened.set()
+        if self._scheduler is not None:
+            self._scheduler.not_before_shutdown(self.stop)
+
+
+class _Merge:
+    """One subscription to all shards."""
+
+    def __init__(self, observer: abc.ObserverBase[Change], scheduler: abc.SchedulerBase | None) -> None:
+        self._delivery = _Delivery(observer, scheduler)
+        self._scheduler = scheduler
+        self._group = CompositeDisposable(Disposable(self._delivery.stop))
+        self._lock = threading.Lock()
+        self._open = 1  # the shards being read, and the source itself
+
+    def start(self, source: Observable[ShardStream]) -> abc.DisposableBase:
+        subscription = SingleAssignmentDisposable()
+        self._group.add(subscription)
+        subscription.disposable = source.subscribe(
+            self._add, self._delivery.fail, self._one_completed, scheduler=self._scheduler
+        )
+        return self._group
+
+    def _add(self, stream: ShardStream) -> None:
+        subscription = SingleAssignmentDisposable()
+        self._group.add(subscription)
+        with self._lock:
+            self._open += 1
+
+        def completed() -> None:
+            self._group.remove(subscription)
+            self._one_completed()
+
+        subscription.disposable = stream.pages.subscribe(
+            self._delivery.deliver, self._delivery.fail, completed, scheduler=self._scheduler
+        )
+
+    def _one_completed(self) -> None:
+        with self._lock:
+            self._open -= 1
+            all_completed = self._open == 0
+        if all_completed:
+            self._delivery.complete()

@@ -1,0 +1,331 @@
+"""A stream as an Observable of its shards: lists them, and emits each one when it may be read.
+
+The work is one process, written as a generator that yields how long it waits, and stepped on a scheduler.
+It runs apart from the polls, which a slow subscriber can hold up.
+
+    connect -> list -> emit what is ready -> wait -> ask for what is missing -> emit what is ready -> ...
+
+What is missing are children of shards that have ended, and parents that hold back a child. They are
+asked for with backoff until they show up. A slow full listing is the safety net.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+from collections.abc import Callable, Generator
+from datetime import datetime
+from functools import partial
+from typing import TypeVar
+
+from reactivex import abc
+from reactivex.disposable import Disposable
+
+from rxddbstream.checkpoints import CheckpointStore
+from rxddbstream.client import StreamClient
+from rxddbstream.core import pacing
+from rxddbstream.core.checkpoint import BEGAN, START
+from rxddbstream.core.lineage import Lineage, Ready
+from rxddbstream.core.model import Shard
+from rxddbstream.core.position import AtTime, Latest, Position, Start, TrimHorizon, resolve
+from rxddbstream.delivery import ShardStream
+from rxddbstream.errors import (
+    IteratorTrimmed,
+    RequestFailed,
+    ShardNotFound,
+    StreamDisabled,
+    StreamError,
+    TransientError,
+)
+from rxddbstream.events import EventObserver, EventSink
+from rxddbstream.keeping import Keeper
+from rxddbstream.polling import Failures, OnGap, Reading
+from rxddbstream.stepping import Stepper, Wait
+
+FULL_LISTING_INTERVAL = 60.0
+ASK_AGAIN_BASE = 0.25
+ASK_AGAIN_CEILING = 10.0
+FILTERED_AT_MOST = 3  # children of more shards than this are found by one listing
+SHORTEST_WAIT = 0.001  # a virtual clock does not move for less than a microsecond
+LISTING_BURST = 10  # DescribeStream calls an account may make in a second
+PATIENCE = 6  # times that the last children are asked for, before there are none
+PATIENCE_DISABLED = 4  # the same of a disabled stream, whose last shards have none
+
+T = TypeVar("T")
+
+log = logging.getLogger("rxddbstream")
+
+
+class Discovery:
+    """One subscription's discovery.
+
+    Args:
+        connect: makes the client; may fail, and is tried again where that may help.
+        scheduler: where the discovery runs.
+        polls: where the shards are polled.
+        observer: gets the shards.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], StreamClient],
+        *,
+        start: Start,
+        follow: bool,
+        poll: pacing.Poll,
+        checkpoints: CheckpointStore | None,
+        on_gap: OnGap,
+        events: EventObserver | None,
+        scheduler: abc.SchedulerBase,
+        polls: abc.SchedulerBase,
+        observer: abc.ObserverBase[ShardStream],
+    ) -> None:
+        self._connect = connect
+        self._start = start
+        self._follow = follow
+        self._poll = poll
+        self._checkpoints = checkpoints
+        self._keeper: Keeper | None = None
+        self._on_gap: OnGap = on_gap
+        self._scheduler = scheduler
+        self._polls = polls
+        self._observer = observer
+        self._events = EventSink(events, observer.on_error)
+        self._enabled = True
+        self._disposed = False
+        self._lock = threading.Lock()  # guards the lineage; never held while calling out
+        self._lineage: Lineage
+        self._process = Stepper(self._discover(), scheduler, observer.on_completed, observer.on_error)
+
+    def run(self) -> abc.DisposableBase:
+        """Make the first step at once, so that "latest" means the moment of subscribing."""
+        self._process.start()
+        return Disposable(self._dispose)
+
+    def _dispose(self) -> None:
+        self._disposed = True
+        self._process.dispose()
+        self._close_keeper()
+
+    def _close_keeper(self) -> None:
+        if self._keeper is not None:
+            try:
+                self._keeper.close()
+            except StreamError as error:
+                log.error("%s", error)
+
+    def _shard_ended(self, shard: Shard) -> None:
+        with self._lock:
+            self._lineage.end(shard.id)
+        self._process.wake()
+
+    def _discover(self) -> Generator[Wait, None, None]:
+        try:
+            yield from self._begin()
+            yield from self._watch()
+            if self._keeper is not None:
+                # on_completed may release more; disposing closes it, after that.
+                yield from self._until_answered(self._keeper.flush)
+        except GeneratorExit:
+            self._close_keeper()  # whoever disposed in the middle of a step may have found none
+            raise
+
+    def _begin(self) -> Generator[Wait, None, None]:
+        self._client = yield from self._until_answered(self._connect)
+        position = resolve(self._start, self._scheduler.now)
+        kept = yield from self._load_checkpoints()
+        position = kept.pop(START, None) or position
+        listed_at, shards = yield from self._list_all()
+        began = kept.pop(BEGAN, None)
+        began_at = began.time if isinstance(began, AtTime) else listed_at
+        self._reading = Reading(
+            client=self._client,
+            scheduler=self._polls,
+            poll=self._poll,
+            bounded=not self._follow,
+            listed_at=listed_at,
+            began=began_at,
+            on_gap=self._on_gap,
+            events=self._events,
+            ended=self._shard_ended,
+            jitter=random.random,
+            keeper=self._keeper,
+        )
+        self._lineage = Lineage(position, began=began_at, follow=self._follow, kept=kept)
+        self._lineage.observe(shards)
+        ready = self._lineage.take_ready()
+        if self._keeper is not None:
+            first = _first_positions(position, listed_at, shards, ready)
+            yield from self._until_answered(partial(self._keeper.begin, position, began_at, first))
+        self._emit(ready)
+        yield from self._confirm_parents()
+
+    def _load_checkpoints(self) -> Generator[Wait, None, dict[str, Position | None]]:
+        if self._checkpoints is None:
+            return {}
+        keeper = Keeper(
+            self._checkpoints,
+            self._client.arn,
+            scheduler=self._scheduler,
+            events=self._events,
+            on_failure=self._observer.on_error,
+        )
+        kept = yield from self._until_answered(keeper.load)
+        self._keeper = keeper
+        if self._disposed:  # meanwhile, when there was none to close
+            self._close_keeper()
+        return kept
+
+    def _watch(self) -> Generator[Wait, None, None]:
+        next_listing = self._now() + FULL_LISTING_INTERVAL
+        last_asked, times_asked = self._now(), 0
+        known_missing: set[str] = set()
+        filtering = True
+        while True:
+            self._emit_ready()
+            with self._lock:
+                childless = self._lineage.childless()
+                unlisted = self._lineage.unlisted()
+                nothing_known = self._lineage.is_empty
+            missing = {*childless, *unlisted}
+            if missing - known_missing:
+                times_asked = 0
+            known_missing = missing
+            if self._is_over(times_asked):
+                return
+            due = next_listing
+            if missing or nothing_known:
+                due = min(due, last_asked + _ask_again_after(times_asked))
+            wait = due - self._now()
+            if wait > SHORTEST_WAIT:
+                yield Wait(wait, until_woken=True)
+                continue
+            last_asked, times_asked = self._now(), times_asked + 1
+            few = 0 < len(childless) <= FILTERED_AT_MOST and not unlisted
+            if filtering and few and due < next_listing:
+                filtering = yield from self._list_children(childless)
+                continue
+            yield from self._list_again()
+            next_listing = self._now() + FULL_LISTING_INTERVAL
+
+    def _is_over(self, times_asked: int) -> bool:
+        """Whether nothing is being read, and nothing will come.
+
+        Raises:
+            StreamDisabled: because the stream was switched off.
+        """
+        if self._follow and self._enabled:
+            return False
+        with self._lock:
+            idle, childless = self._lineage.is_idle, self._lineage.childless()
+        # The last children may be listed late.
+        patience = PATIENCE if self._enabled else PATIENCE_DISABLED
+        if not idle or (childless and times_asked < patience):
+            return False
+        if self._follow:
+            raise StreamDisabled(
+                f"stream {self._client.arn} was disabled, and has been read to its end; nothing will "
+                "follow. Enable a stream on the table, and subscribe to that one"
+            )
+        return True
+
+    def _emit_ready(self) -> None:
+        with self._lock:
+            ready = self._lineage.take_ready()
+        self._emit(ready)
+
+    def _emit(self, ready: list[Ready]) -> None:
+        for start in ready:
+            self._observer.on_next(ShardStream(start.shard, start.position, self._reading.pages(start)))
+
+    def _list_again(self) -> Generator[Wait, None, None]:
+        _, shards = yield from self._list_all()
+        with self._lock:
+            self._lineage.observe(shards)
+            forgotten = self._lineage.forget_all_but([shard.id for shard in shards])
+        if self._keeper is not None:
+            yield from self._until_answered(partial(self._keeper.forget, forgotten))
+        self._emit_ready()
+        yield from self._confirm_parents()
+
+    def _list_all(self) -> Generator[Wait, None, tuple[datetime, list[Shard]]]:
+        shards: list[Shard] = []
+        page = yield from self._until_answered(self._client.list_shards)
+        listed_at, calls = page.answered_at, 1
+        shards += page.shards
+        while page.next_shard_id is not None:
+            if calls % LISTING_BURST == 0:
+                yield Wait(1.0)
+            after = page.next_shard_id
+            page = yield from self._until_answered(partial(self._client.list_shards, after=after))
+            calls += 1
+            shards += page.shards
+        self._enabled = page.enabled
+        return listed_at, shards
+
+    def _list_children(self, childless: list[str]) -> Generator[Wait, None, bool]:
+        """Ask for the children of these shards; whether the service knows how to."""
+        for shard_id in childless:
+            ask = partial(self._client.list_shards, children_of=shard_id)
+            try:
+                page = yield from self._until_answered(ask)
+            except RequestFailed:
+                return False
+            self._enabled = page.enabled
+            with self._lock:
+                self._lineage.observe(page.shards)
+        return True
+
+    def _confirm_parents(self) -> Generator[Wait, None, None]:
+        """Ask for the shards that the listing lacks: it may be late, and they may be gone.
+
+        Raises:
+            DataTrimmed: they are, unread.
+        """
+        with self._lock:
+            unlisted = self._lineage.unlisted()
+        for shard_id in unlisted:
+            ask = partial(self._client.get_iterator, shard_id, TrimHorizon())
+            try:
+                yield from self._until_answered(ask)
+            except (ShardNotFound, IteratorTrimmed):
+                with self._lock:
+                    gap = self._lineage.confirm_gone(shard_id, self._client.answered_at)
+                loss = gap and self._reading.report(gap)
+                if loss is not None:
+                    raise loss from None
+                if gap is not None and self._keeper is not None:
+                    yield from self._until_answered(partial(self._keeper.end, shard_id))
+                self._emit_ready()
+
+    def _until_answered(self, call: Callable[[], T]) -> Generator[Wait, None, T]:
+        failures = Failures(self._poll, random.random)
+        while True:
+            try:
+                return call()
+            except TransientError as error:
+                delay = failures.delay_after(error, self._now())
+                if delay is None:
+                    raise
+                failures.report(self._events, None, error, delay)
+                yield Wait(delay)
+
+    def _now(self) -> float:
+        return self._scheduler.now.timestamp()
+
+
+def _first_positions(
+    start: Position, listed_at: datetime, shards: list[Shard], ready: list[Ready]
+) -> dict[str, Position | None]:
+    """What "latest" means, to be kept: from then on in the open shards, and nothing of the others."""
+    if not isinstance(start, Latest):
+        return {}
+    return {
+        **{shard.id: None for shard in shards},
+        **{open_.shard.id: AtTime(listed_at) for open_ in ready},
+    }
+
+
+def _ask_again_after(times_asked: int) -> float:
+    return min(ASK_AGAIN_CEILING, ASK_AGAIN_BASE * 2.0 ** min(times_asked, 10))

@@ -1,0 +1,134 @@
+"""Handing elements over to another thread or a coroutine: bounded, in order, acknowledged.
+
+`observe_on` of RxPY has a queue without a bound, and a change in it would count as done.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from queue import Empty
+from typing import Any, Generic, TypeVar
+
+from rxddbstream.core.model import Change
+
+T = TypeVar("T")
+
+MAX_PENDING = 1000
+
+
+def hold(element: Any) -> bool:
+    """Keep a change, or those of a list or tuple, from being checkpointed until they are released.
+
+    Returns:
+        False when it is too late for one of them; see `Frontier.hold`.
+    """
+    held = [change.frontier.hold(change) for change in _changes_in(element) if change.frontier is not None]
+    return all(held)
+
+
+def release(element: Any) -> None:
+    """Take back one `hold` of a change, or of those of a list or tuple."""
+    for change in _changes_in(element):
+        if change.frontier is not None:
+            change.frontier.release(change)
+
+
+def _changes_in(element: Any) -> Iterator[Change]:
+    if isinstance(element, Change):
+        yield element
+    elif isinstance(element, list | tuple):
+        for part in element:
+            yield from _changes_in(part)
+
+
+class Ended(Exception):
+    """The Observable has ended, and everything was taken.
+
+    Attributes:
+        error: what it ended with; None when it has completed.
+    """
+
+    def __init__(self, error: BaseException | None) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+class Handover(Generic[T]):
+    """A bounded queue from an Observable's threads to one taker, who tells when each element is done.
+
+    Whoever puts waits while it is full; that is the backpressure. Whoever ends waits until the taker has
+    closed, since a source that has ended closes its checkpoints. Closing frees who waits. The taker's own
+    thread never waits, as nobody could free it.
+
+    Args:
+        max_pending: how many elements may wait to be taken.
+        wake: called when there may be something to take, on the thread that put it.
+    """
+
+    def __init__(self, max_pending: int, wake: Callable[[], object] = lambda: None) -> None:
+        if max_pending < 1:
+            raise ValueError(f"max_pending must be at least 1, not {max_pending}")
+        self._max_pending = max_pending
+        self._wake = wake
+        self._changed = threading.Condition()
+        self._pending: deque[T] = deque()
+        self._closed = False
+        self._end: Ended | None = None
+        self._taker = threading.get_ident()
+
+    def put(self, element: T) -> None:
+        """Hold the element, wait for room, and add it; drop it when the taker has gone."""
+        hold(element)  # also what is then dropped: it is not done
+        with self._changed:
+            self._wait_until(lambda: len(self._pending) < self._max_pending)
+            if self._closed:
+                return
+            self._pending.append(element)
+            self._changed.notify_all()
+        self._wake()
+
+    def end(self, error: BaseException | None = None) -> None:
+        """Nothing more comes; wait until what is pending was taken, and the taker has closed."""
+        with self._changed:
+            self._end = Ended(error)
+            self._changed.notify_all()
+        self._wake()
+        with self._changed:
+            self._wait_until(lambda: False)
+
+    def _wait_until(self, condition: Callable[[], bool]) -> None:
+        self._changed.wait_for(lambda: self._closed or condition() or self._taker == threading.get_ident())
+
+    def done(self, element: T) -> None:
+        """Release an element that was taken, unless the taker has gone before it was done."""
+        with self._changed:
+            if not self._closed:
+                release(element)
+
+    def close(self) -> None:
+        """The taker goes."""
+        with self._changed:
+            self._closed = True
+            self._pending.clear()
+            self._changed.notify_all()
+
+    def take(self, timeout: float = 0.0) -> T:
+        """The next element.
+
+        Args:
+            timeout: seconds to wait for one.
+
+        Raises:
+            queue.Empty: there was none in that time.
+            Ended: there will be none.
+        """
+        with self._changed:
+            self._taker = threading.get_ident()
+            if timeout:
+                self._changed.wait_for(lambda: self._pending or self._end is not None, timeout)
+            if self._pending:
+                self._changed.notify_all()
+                return self._pending.popleft()
+            raise self._end or Empty

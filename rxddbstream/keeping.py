@@ -1,0 +1,186 @@
+"""Keeps a subscription's checkpoints: gathers how far each shard is done, and writes it to a store."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Collection, Mapping
+from datetime import datetime
+from typing import TypeVar
+
+from reactivex import abc
+from reactivex.disposable import MultipleAssignmentDisposable
+
+from rxddbstream.checkpoints import CheckpointStore
+from rxddbstream.core.checkpoint import BEGAN, SHARD_END, START, from_text, to_text
+from rxddbstream.core.frontier import Frontier
+from rxddbstream.core.model import Checkpointed
+from rxddbstream.core.position import AtTime, Position, TrimHorizon
+from rxddbstream.errors import CheckpointError, CheckpointUnreadable, StreamError, TransientError
+from rxddbstream.events import EventSink
+
+log = logging.getLogger("rxddbstream")
+
+T = TypeVar("T")
+
+
+class Keeper:
+    """One subscription's checkpoints.
+
+    Args:
+        store: where they are kept.
+        stream: the stream's ARN.
+        scheduler: where to write; not where shards are polled.
+        events: is told of what was written.
+        on_failure: called with what will not pass.
+    """
+
+    def __init__(
+        self,
+        store: CheckpointStore,
+        stream: str,
+        *,
+        scheduler: abc.SchedulerBase,
+        events: EventSink,
+        on_failure: Callable[[Exception], None],
+    ) -> None:
+        self._store = store
+        self._stream = stream
+        self._scheduler = scheduler
+        self._events = events
+        self._on_failure = on_failure
+        self._next_write = MultipleAssignmentDisposable()
+        self._lock = threading.Lock()  # guards the frontiers and the count
+        self._writing = threading.Lock()  # the store is called by one thread at a time
+        self._frontiers: dict[str, Frontier] = {}
+        self._kept: dict[str, str] = {}
+        self._count = 0
+        self._closed = False
+
+    def load(self) -> dict[str, Position | None]:
+        """The positions that are kept, by shard ID; None stands for the shard's end.
+
+        Raises:
+            CheckpointError: they cannot be read.
+        """
+        with self._writing:
+            self._kept = dict(_called(self._store.load, self._stream))
+            try:
+                positions = {shard_id: from_text(text) for shard_id, text in self._kept.items()}
+            except (AttributeError, TypeError, ValueError) as error:  # one that is no text at all, too
+                _called(self._store.close, self._stream)
+                raise CheckpointUnreadable(
+                    f"the checkpoints of stream {self._stream} are damaged ({error}); "
+                    "they were left as they are"
+                ) from error
+            return positions
+
+    def begin(self, start: Position, began: datetime, positions: Mapping[str, Position | None]) -> None:
+        """Keep where the consumer begins, before anything is read; then write every now and then."""
+        later = start if isinstance(start, AtTime) else TrimHorizon()  # where shards found later begin
+        # The start last: a store that writes one by one, and is cut off, has none then, and begins anew.
+        first = {**positions, BEGAN: AtTime(began), START: later}
+        self._save({key: to_text(position) for key, position in first.items()})
+        self._schedule()
+
+    def frontier(self, shard_id: str, start: Position) -> Frontier:
+        """A shard begins to be read; whoever delivers its changes says so to its frontier."""
+        frontier = Frontier(start, threading.Lock())
+        with self._lock:
+            self._frontiers[shard_id] = frontier
+        return frontier
+
+    def delivered(self, count: int) -> None:
+        """So many changes were delivered."""
+        with self._lock:
+            self._count += count
+            due = self._count >= self._store.count
+            if due:
+                self._count = 0
+        if due:
+            self._scheduler.schedule(lambda *_: self._write())
+
+    def end(self, shard_id: str) -> None:
+        """The service has lost this shard; the next run need not find out again."""
+        self._save({shard_id: SHARD_END})
+
+    def forget(self, shard_ids: Collection[str]) -> None:
+        """Drop what is kept of shards that the service no longer has."""
+        gone = [shard_id for shard_id in shard_ids if shard_id in self._kept]
+        if gone:
+            with self._writing:
+                _called(self._store.forget, self._stream, gone)
+                for shard_id in gone:
+                    self._kept.pop(shard_id, None)
+
+    def flush(self) -> None:
+        """Write what is done so far.
+
+        Raises:
+            StreamError: it cannot be written.
+        """
+        self._save(self._gather())
+
+    def close(self) -> None:
+        """Write once more, and let others use the store.
+
+        Raises:
+            StreamError: the last write failed; what it would have kept will be delivered again.
+        """
+        self._next_write.dispose()
+        with self._writing:
+            if self._closed:
+                return
+            self._closed = True
+            try:
+                self._store_all(self._gather())
+            finally:
+                _called(self._store.close, self._stream)
+
+    def _schedule(self) -> None:
+        self._next_write.disposable = self._scheduler.schedule_relative(self._store.period, self._tick)
+
+    def _tick(self, _: abc.SchedulerBase, state: object = None) -> None:
+        self._write()
+        self._schedule()
+
+    def _write(self) -> None:
+        try:
+            self._save(self._gather())
+        except TransientError as error:
+            # Nothing is lost by it: the next write has all that this one had.
+            log.warning("checkpoints were not written, the next time they will be: %s", error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, nobody else would hear of it
+            self._on_failure(error)
+
+    def _save(self, positions: Mapping[str, str]) -> None:
+        with self._writing:
+            written = {} if self._closed else self._store_all(positions)
+        if written:
+            self._events.emit(Checkpointed(written))
+
+    def _store_all(self, positions: Mapping[str, str]) -> dict[str, str]:
+        changed = {key: text for key, text in positions.items() if text != self._kept.get(key)}
+        if changed:
+            _called(self._store.save, self._stream, changed)
+            self._kept.update(changed)
+        with self._lock:
+            for shard_id, text in positions.items():
+                if text == SHARD_END:
+                    self._frontiers.pop(shard_id, None)
+        return changed
+
+    def _gather(self) -> dict[str, str]:
+        with self._lock:
+            frontiers = list(self._frontiers.items())
+        return {shard_id: to_text(frontier.position) for shard_id, frontier in frontiers}
+
+
+def _called(method: Callable[..., T], *arguments: object) -> T:
+    """Call a store, which may be anybody's."""
+    try:
+        return method(*arguments)
+    except StreamError:
+        raise
+    except Exception as error:
+        raise CheckpointError(f"the checkpoint store failed: {type(error).__name__}: {error}") from error

@@ -1,0 +1,208 @@
+"""Subscribing and waiting: `run()`, a `for` loop, an `async for` loop.
+
+RxPY's own `run()` and `await` do not dispose what they subscribed to, and can hang at exit. These dispose,
+have the last checkpoints written, and leave no thread behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from queue import Empty
+from typing import TypeVar, cast
+
+from reactivex import Observable
+from reactivex import operators as ops
+from reactivex.disposable import SerialDisposable
+
+from rxddbstream.handover import MAX_PENDING, Ended, Handover
+from rxddbstream.scheduler import TimerPoolScheduler
+
+T = TypeVar("T")
+
+WORKERS = 16
+EXIT_PATIENCE = 0.5  # seconds that threads are given to end; one in the middle of a call takes longer
+
+
+class _Subscription:
+    """One subscription, on threads of its own."""
+
+    def __init__(self) -> None:
+        self.pool = TimerPoolScheduler(WORKERS)
+        self._subscription = SerialDisposable()
+        self._over = threading.Event()
+
+    def subscribe(
+        self,
+        source: Observable[T],
+        on_next: Callable[[T], None],
+        on_error: Callable[[Exception], None],
+        on_completed: Callable[[], None],
+    ) -> None:
+        # When everything is disposed, and so the last checkpoint written; on_completed comes before that.
+        disposed = ops.finally_action(self._over.set)
+        self._subscription.disposable = disposed(source).subscribe(
+            on_next, on_error, on_completed, scheduler=self.pool
+        )
+
+    def wait(self) -> None:
+        """Until it is over, and its last checkpoint was written."""
+        # In slices: on Windows an endless wait cannot be interrupted.
+        while not self._over.wait(1.0):
+            pass
+
+    def stop(self) -> None:
+        """Dispose, from any thread, also one of its own; the pool first, which stops all deliveries."""
+        self.pool.shutdown()
+        self._subscription.dispose()
+
+    def dispose(self) -> None:
+        try:
+            self.stop()
+        finally:
+            self.pool.shutdown(wait=EXIT_PATIENCE)
+
+
+def run(source: Observable[T], on_next: Callable[[T], object] | None = None) -> None:
+    """Subscribe, and block until the end.
+
+    Args:
+        source: any Observable.
+        on_next: what to call with each element.
+
+    Raises:
+        BaseException: what the stream ended with, or what `on_next` raised.
+        KeyboardInterrupt: on Ctrl-C, after the subscription was disposed and its threads have ended.
+
+    >>> import reactivex
+    >>> run(reactivex.of(1, 2), print)
+    1
+    2
+    """
+    failures: list[BaseException] = []
+    subscription = _Subscription()
+
+    def observe(element: T) -> None:
+        try:
+            if on_next is not None:
+                on_next(element)
+        except BaseException as error:
+            # Of a timer's thread, such as a time window's, the source would never hear.
+            failures.append(error)
+            subscription.stop()
+            raise
+
+    try:
+        subscription.subscribe(source, observe, failures.append, lambda: None)
+        subscription.wait()
+    finally:
+        subscription.dispose()
+    if failures:
+        raise failures[0]
+
+
+def iterate(source: Observable[T], *, max_pending: int = MAX_PENDING) -> Iterator[T]:
+    """Subscribe at once, and iterate over what comes.
+
+    A change, or a list of them, is done when the loop comes back for the next one. Leaving the loop, by
+    `break` or an exception, disposes the subscription; the change that it was left at is not done, and comes
+    again if checkpoints are kept.
+
+    Args:
+        source: any Observable.
+        max_pending: how many elements may wait for the loop; the source waits when it is full.
+
+    Raises:
+        Exception: what the stream ended with, from the loop.
+
+    >>> import reactivex
+    >>> [number for number in iterate(reactivex.of(1, 2, 3))]
+    [1, 2, 3]
+    """
+    iterator = _iterate(source, max_pending)
+    next(iterator)  # subscribes, so that "latest" means now, and not the first turn of the loop
+    return cast(Iterator[T], iterator)
+
+
+def _iterate(source: Observable[T], max_pending: int) -> Iterator[T | None]:
+    handover: Handover[T] = Handover(max_pending)
+    subscription = _Subscription()
+    try:
+        subscription.subscribe(source, handover.put, handover.end, handover.end)
+        yield None
+        while True:
+            try:
+                # In slices: on Windows an endless wait cannot be interrupted.
+                element = handover.take(timeout=1.0)
+            except Empty:
+                continue
+            except Ended as end:
+                handover.close()
+                subscription.wait()
+                if end.error is not None:
+                    raise end.error from None
+                return
+            yield element
+            handover.done(element)
+    finally:
+        handover.close()
+        subscription.dispose()
+
+
+async def aiterate(source: Observable[T], *, max_pending: int = MAX_PENDING) -> AsyncIterator[T]:
+    """Iterate over what comes, in a coroutine; the event loop is never blocked.
+
+    It subscribes at the first turn of the loop, and is otherwise like `iterate`. Cancelling the task disposes
+    the subscription, too. Close the iterator (`contextlib.aclosing`) to have it disposed as soon as the
+    loop is left.
+
+    Args:
+        source: any Observable.
+        max_pending: how many elements may wait for the loop; the source waits when it is full.
+
+    Raises:
+        Exception: what the stream ended with, from the loop.
+
+    >>> import reactivex
+    >>> async def collect():
+    ...     return [number async for number in aiterate(reactivex.of(1, 2, 3))]
+    >>> asyncio.run(collect())
+    [1, 2, 3]
+    """
+    loop = asyncio.get_running_loop()
+    arrived = asyncio.Event()
+
+    def wake() -> None:
+        with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
+            loop.call_soon_threadsafe(arrived.set)
+
+    handover: Handover[T] = Handover(max_pending, wake)
+    subscription = _Subscription()
+
+    def subscribe(*_: object) -> None:
+        try:
+            subscription.subscribe(source, handover.put, handover.end, handover.end)
+        except Exception as error:  # noqa: BLE001 - nobody else would hear of it
+            handover.end(error)
+
+    # Subscribing and disposing may make calls, so they are done in a thread.
+    subscription.pool.schedule(subscribe)
+    try:
+        while True:
+            arrived.clear()
+            try:
+                element = handover.take()
+            except Empty:
+                await arrived.wait()
+                continue
+            except Ended as end:
+                if end.error is not None:
+                    raise end.error from None
+                return
+            yield element
+            handover.done(element)
+    finally:
+        handover.close()
+        await asyncio.shield(asyncio.to_thread(subscription.dispose))

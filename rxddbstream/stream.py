@@ -1,0 +1,190 @@
+"""The public way in: `changes()` and `shards()`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+from reactivex import Observable, abc
+from reactivex.disposable import CompositeDisposable, Disposable
+
+from rxddbstream.checkpoints import CheckpointStore
+from rxddbstream.connecting import connect
+from rxddbstream.core.model import Change
+from rxddbstream.core.pacing import Poll
+from rxddbstream.core.position import Start, resolve
+from rxddbstream.delivery import ShardStream, merge_shards
+from rxddbstream.discovery import Discovery
+from rxddbstream.errors import ConfigurationError
+from rxddbstream.events import EventObserver
+from rxddbstream.polling import OnGap
+from rxddbstream.scheduler import TimerPoolScheduler
+
+WORKERS = 16
+
+
+def changes(
+    stream: str,
+    *,
+    start: Start = "latest",
+    follow: bool = True,
+    checkpoints: CheckpointStore | None = None,
+    on_gap: OnGap = "raise",
+    events: EventObserver | None = None,
+    poll: Poll | None = None,
+    scheduler: abc.SchedulerBase | None = None,
+    client: Any = None,
+    session: Any = None,
+    region_name: str | None = None,
+    profile_name: str | None = None,
+    endpoint_url: str | None = None,
+) -> Observable[Change]:
+    """The changes of a table's items, as they happen.
+
+    An item's changes come in the order in which they were made, right across splits of its shard.
+    Changes of different items come in no particular order. Each subscription reads on its own.
+
+    ::
+
+        ----INSERT a----INSERT b--MODIFY a-------REMOVE b----
+
+    Args:
+        stream: a table's name, or a stream's ARN.
+        start: `"latest"`: what is written after subscribing; `subscribe` returns when the shards have
+            been listed, or a first try of it has failed. `"trim_horizon"`: all that the service still
+            has, which is up to 24 hours. An aware datetime, or a timedelta (so long ago): what was
+            written since.
+        follow: False completes once all that was written before subscribing was delivered.
+        checkpoints: where to keep how far the consumer has come: `MemoryCheckpoints()`,
+            `SqliteCheckpoints(path)`, `DynamoDBCheckpoints(table, consumer=...)` or one's own. A
+            subscription goes on where the last one stopped; `start` is for the first one alone.
+        on_gap: what to do when the service has thrown changes away before they could be read:
+            `"raise"` ends the stream with `DataTrimmed`, `"skip"` goes on with what is left.
+        events: an observer, or a function, which is told what happens beside the data: ShardOpened,
+            ShardClosed, Retrying, Throttled, Gap, Checkpointed. It is called from several threads, one at
+            a time.
+        poll: how often shards are asked; see `Poll`.
+        scheduler: where to poll; by default the one given to `subscribe`, else a pool of 16 threads
+            of its own.
+        client: a boto3 client for `dynamodbstreams`, or a double of one (see `rxddbstream.testing`),
+            instead of one made here.
+        session: a `boto3.Session` to make the client with.
+        region_name, profile_name, endpoint_url: as boto3 takes them; its environment variables and
+            configuration files hold here, too.
+
+    Raises:
+        ConfigurationError: arguments that cannot work. All other errors come to `on_error`.
+
+    >>> from reactivex import operators as ops
+    >>> inserts = changes("orders").pipe(ops.filter(lambda change: change.event_name == "INSERT"))
+    """
+    return merge_shards(
+        shards(
+            stream,
+            start=start,
+            follow=follow,
+            checkpoints=checkpoints,
+            on_gap=on_gap,
+            events=events,
+            poll=poll,
+            scheduler=scheduler,
+            client=client,
+            session=session,
+            region_name=region_name,
+            profile_name=profile_name,
+            endpoint_url=endpoint_url,
+        )
+    )
+
+
+def shards(
+    stream: str,
+    *,
+    start: Start = "latest",
+    follow: bool = True,
+    checkpoints: CheckpointStore | None = None,
+    on_gap: OnGap = "raise",
+    events: EventObserver | None = None,
+    poll: Poll | None = None,
+    scheduler: abc.SchedulerBase | None = None,
+    client: Any = None,
+    session: Any = None,
+    region_name: str | None = None,
+    profile_name: str | None = None,
+    endpoint_url: str | None = None,
+) -> Observable[ShardStream]:
+    """A table's stream as an Observable of its shards, each itself an Observable of changes.
+
+    ::
+
+        --A-----B------------C----|
+          A: -a1--a2--a3-|
+                B: -b1--b2---b3--|
+                             C: -c1-|       C continues A
+
+    A shard is emitted when it may be read: when the one that it continues was read to its end. So
+    subscribe to every shard that is emitted, at once, or its descendants will not come.
+
+    Args:
+        as for `changes`.
+
+    >>> from reactivex import operators as ops
+    >>> per_shard = shards("orders").pipe(ops.flat_map(lambda shard: shard.pipe(ops.count())))
+    """
+    _check(stream, start, on_gap, client, session, region_name, profile_name, endpoint_url)
+
+    def subscribe(
+        observer: abc.ObserverBase[ShardStream], given: abc.SchedulerBase | None = None
+    ) -> abc.DisposableBase:
+        own = TimerPoolScheduler(WORKERS) if scheduler is None and given is None else None
+        polls = scheduler or given or own
+        assert polls is not None
+        discovery = Discovery(
+            partial(
+                connect,
+                stream,
+                now=lambda: polls.now,
+                client=client,
+                session=session,
+                region_name=region_name,
+                profile_name=profile_name,
+                endpoint_url=endpoint_url,
+                connections=WORKERS + 1,
+            ),
+            start=start,
+            follow=follow,
+            poll=poll or Poll(),
+            checkpoints=checkpoints,
+            on_gap=on_gap,
+            events=events,
+            # A slow observer can hold up all polls; discovery must go on.
+            scheduler=getattr(polls, "control", polls),
+            polls=polls,
+            observer=observer,
+        )
+        subscription = discovery.run()
+        if own is None:
+            return subscription
+        return CompositeDisposable(subscription, Disposable(own.shutdown))
+
+    return Observable(subscribe)
+
+
+def _check(stream: str, start: Start, on_gap: str, client: Any, *for_making_one: object) -> None:
+    """Refuse what cannot work before anybody subscribes to it."""
+    if not isinstance(stream, str) or not stream.strip():
+        raise ConfigurationError(f"stream={stream!r}: a table's name or a stream's ARN is needed")
+    resolve(start, now=datetime.max.replace(tzinfo=UTC))
+    if on_gap not in ("raise", "skip"):
+        raise ConfigurationError(f"on_gap={on_gap!r}: 'raise' or 'skip' is needed")
+    if client is not None:
+        if any(option is not None for option in for_making_one):
+            raise ConfigurationError(
+                "client= has its session, region and endpoint already; give either it or them"
+            )
+        if not hasattr(client, "get_shard_iterator"):
+            raise ConfigurationError(
+                "client= must be boto3.client('dynamodbstreams'), or a double of one; "
+                f"not {type(client).__name__}"
+            )

@@ -1,0 +1,527 @@
+"""The command line, as a person has it: a process, its two outputs and its exit status."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import boto3
+import pytest
+import reactivex
+from moto.server import ThreadedMotoServer
+from reactivex import Observable
+
+import rxddbstream as rxd
+from rxddbstream import cli
+from rxddbstream.arguments import parse
+from rxddbstream.client import StreamClient
+from rxddbstream.core.position import TrimHorizon
+from rxddbstream.errors import ConnectionLost
+from rxddbstream.errors import Throttled as ThrottledError
+
+WHOLE = ("--start", "trim-horizon", "--no-follow")
+ZONE = timezone(timedelta(hours=2))
+ZONE_VARIABLE = {"TZ": "XYZ-2"}  # the same zone, as POSIX writes it
+NAMES = (f"table-{number}" for number in itertools.count(1))
+
+
+@dataclass
+class Table:
+    """A table on moto, with a stream unless told otherwise."""
+
+    endpoint: str
+    has_stream: bool = True
+    name: str = field(default_factory=lambda: next(NAMES))
+
+    def __post_init__(self) -> None:
+        self.client: Any = boto3.client("dynamodb", endpoint_url=self.endpoint)
+        self.streams: Any = boto3.client("dynamodbstreams", endpoint_url=self.endpoint)
+        keys = (("PK", "HASH"), ("SK", "RANGE"))
+        stream = {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"}
+        self.client.create_table(
+            TableName=self.name,
+            KeySchema=[{"AttributeName": name, "KeyType": kind} for name, kind in keys],
+            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name, _ in keys],
+            BillingMode="PAY_PER_REQUEST",
+            **({"StreamSpecification": stream} if self.has_stream else {}),
+        )
+
+    def put(self, **attributes: dict[str, Any]) -> None:
+        self.client.put_item(TableName=self.name, Item={**self.key(), **attributes})
+
+    def delete(self) -> None:
+        self.client.delete_item(TableName=self.name, Key=self.key())
+
+    def key(self) -> dict[str, Any]:
+        return {"PK": {"S": "test"}, "SK": {"S": "item"}}
+
+    @property
+    def arn(self) -> str:
+        arn: str = self.client.describe_table(TableName=self.name)["Table"]["LatestStreamArn"]
+        return arn
+
+    def shard_id(self) -> str:
+        [shard] = self.streams.describe_stream(StreamArn=self.arn)["StreamDescription"]["Shards"]
+        shard_id: str = shard["ShardId"]
+        return shard_id
+
+    def records(self) -> list[dict[str, Any]]:
+        """What boto3 returns for its stream."""
+        iterator = self.streams.get_shard_iterator(
+            StreamArn=self.arn, ShardId=self.shard_id(), ShardIteratorType="TRIM_HORIZON"
+        )["ShardIterator"]
+        records: list[dict[str, Any]] = self.streams.get_records(ShardIterator=iterator)["Records"]
+        return records
+
+
+@pytest.fixture(scope="module")
+def endpoint(no_real_aws: None) -> Iterator[str]:
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def table(endpoint: str) -> Table:
+    """Where an item was inserted, modified and removed; for reading alone."""
+    table = Table(endpoint)
+    table.put(n={"N": "1"})
+    table.put(n={"N": "2"})
+    table.delete()
+    return table
+
+
+@pytest.fixture
+def own_table(endpoint: str) -> Table:
+    return Table(endpoint)
+
+
+@pytest.fixture
+def no_terminate_handler() -> Iterator[None]:
+    """For tests that call `main` in this process."""
+    handler = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, handler)
+
+
+def start(*arguments: str, without: tuple[str, ...] = (), **settings: str) -> subprocess.Popen[str]:
+    # Without PYTHONUNBUFFERED: that lines are flushed is to be seen.
+    env = {name: value for name, value in os.environ.items() if name not in ("PYTHONUNBUFFERED", *without)}
+    return subprocess.Popen(
+        [sys.executable, "-m", "rxddbstream", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=env | ZONE_VARIABLE | settings,
+    )
+
+
+def run(*arguments: str, without: tuple[str, ...] = (), **settings: str) -> tuple[int, list[str], str]:
+    """Exit status, lines of standard output, standard error."""
+    with start(*arguments, without=without, **settings) as process:
+        out, err = process.communicate(timeout=20)
+    return process.returncode, out.splitlines(), err
+
+
+def reprs(table: Table) -> list[str]:
+    records = table.records()
+    for record in records:
+        detail = record["dynamodb"]
+        created_at = detail["ApproximateCreationDateTime"]
+        # As in the process's zone; the tzinfo is boto3's tzlocal() in any.
+        detail["ApproximateCreationDateTime"] = created_at.astimezone(ZONE).replace(tzinfo=created_at.tzinfo)
+    return [str(record) for record in records]
+
+
+def summaries(table: Table) -> list[str]:
+    lines = []
+    for record in table.records():
+        created_at = record["dynamodb"]["ApproximateCreationDateTime"].astimezone(ZONE)
+        lines.append(f"[{created_at:%Y-%m-%dT%H:%M:%S}+02:00] - {record['eventName']} - PK=test, SK=item")
+    return lines
+
+
+# What is printed
+
+
+def test_summary(table: Table) -> None:
+    status, out, err = run(table.name, "--print-summary", *WHOLE, "--endpoint-url", table.endpoint)
+    assert status == 0
+    assert out == summaries(table)
+    assert [line.split(" - ")[1] for line in out] == ["INSERT", "MODIFY", "REMOVE"]
+    assert err == f"Starting watcher for shard: {table.shard_id()}\n"
+
+
+def test_record_is_the_default_and_is_what_boto3_returns(table: Table) -> None:
+    status, out, _ = run(table.arn, *WHOLE, "--endpoint-url", table.endpoint)
+    assert status == 0
+    assert out == reprs(table)
+
+
+def test_record_and_summary_in_this_order_however_they_are_given(table: Table) -> None:
+    status, out, _ = run(table.name, "-ps", "-pr", *WHOLE, AWS_ENDPOINT_URL=table.endpoint)
+    both = zip(reprs(table), summaries(table), strict=True)
+    assert (status, out) == (0, [line for pair in both for line in pair])
+
+
+def test_json_of_every_kind_of_value(own_table: Table) -> None:
+    own_table.put(
+        picture={"B": b"\x00\xff"},
+        numbers={"NS": ["3", "1", "20"]},
+        words={"SS": ["b", "a"]},
+        pieces={"BS": [b"\x01"]},
+        exact={"N": "12345678901234567890.12345678901234567"},
+        nested={"M": {"list": {"L": [{"NULL": True}, {"BOOL": True}, {"M": {"ü": {"S": 'a "b"\n'}}}]}}},
+    )
+    status, [line], _ = run(own_table.name, "--format", "json", *WHOLE, "--endpoint-url", own_table.endpoint)
+    assert status == 0
+    printed = json.loads(line)
+    keys = {"PK": "test", "SK": "item"}
+    [record] = own_table.records()
+    created_at = record["dynamodb"]["ApproximateCreationDateTime"].astimezone(UTC)
+    assert datetime.fromisoformat(printed.pop("created_at")) == created_at
+    assert printed == {
+        "event_name": "INSERT",
+        "keys": keys,
+        "new_image": {
+            **keys,
+            "picture": "AP8=",
+            "numbers": [1, 3, 20],
+            "words": ["a", "b"],
+            "pieces": ["AQ=="],
+            "exact": pytest.approx(12345678901234567890),
+            "nested": {"list": [None, True, {"ü": 'a "b"\n'}]},
+        },
+        "old_image": None,
+        "sequence_number": record["dynamodb"]["SequenceNumber"],
+        "shard_id": own_table.shard_id(),
+    }
+    assert "12345678901234567890.12345678901234567" in line
+
+
+# Where it starts and ends
+
+
+def test_ends_after_n_changes(table: Table) -> None:
+    status, out, _ = run(
+        table.name, "-ps", "-n", "2", "--start", "trim-horizon", "--endpoint-url", table.endpoint
+    )
+    assert (status, out) == (0, summaries(table)[:2])
+
+
+def test_starts_at_a_time() -> None:
+    # moto knows no AT_TIMESTAMP: the way around it is tested with the library. Here: what people type.
+    assert cli._start("15m") == "15m"
+    assert cli._start("2026-01-31T12:00Z") == datetime(2026, 1, 31, 12, tzinfo=UTC)
+    local = cli._start("2026-01-31T12:00")
+    assert isinstance(local, datetime)
+    assert local == datetime(2026, 1, 31, 12).astimezone()
+    assert local.tzinfo is not None
+    assert cli._start("0001-01-01") is not None
+
+
+@pytest.mark.parametrize("when", ["15m", "minutes ago"])
+def test_starts_in_the_past(table: Table, when: str) -> None:
+    if when == "minutes ago":
+        when = (datetime.now(ZONE) - timedelta(minutes=10)).strftime("%Y-%m-%dT%H:%M")
+    status, out, err = run(
+        table.name, "-ps", "--start", when, "--no-follow", "--endpoint-url", table.endpoint
+    )
+    assert (status, out) == (0, summaries(table)), err
+
+
+def test_prints_new_changes_at_once_until_ctrl_c(own_table: Table) -> None:
+    with start(own_table.name, "-ps", "--endpoint-url", own_table.endpoint) as process:
+        assert process.stdout is not None
+        number = 0
+        while not select.select([process.stdout], [], [], 0.1)[0]:
+            own_table.put(n={"N": str(number)})  # until the stream's end has been marked
+            number += 1
+            assert number < 100
+        assert process.stdout.readline().endswith(" - PK=test, SK=item\n")
+        told_at = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=5)
+    assert time.monotonic() - told_at < 2
+    assert process.returncode == 130
+    assert err == f"Starting watcher for shard: {own_table.shard_id()}\n"
+
+
+def test_terminate(table: Table) -> None:
+    with start(table.name, "-ps", "--start", "trim-horizon", "--endpoint-url", table.endpoint) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.terminate()
+        _, err = process.communicate(timeout=5)
+    assert process.returncode == 143
+    assert "Traceback" not in err
+
+
+def test_closed_pipe_is_a_quiet_end(own_table: Table) -> None:
+    own_table.put(n={"N": "0"})
+    with start(
+        own_table.name, "-ps", "--start", "trim-horizon", "--endpoint-url", own_table.endpoint
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        own_table.put(n={"N": "1"})
+        assert process.wait(timeout=5) == 0
+        assert process.stderr.read() == f"Starting watcher for shard: {own_table.shard_id()}\n"
+
+
+def test_ctrl_c_while_nobody_reads_the_pipe(own_table: Table) -> None:
+    own_table.put(text={"S": "x" * 300_000})  # more than a pipe holds
+    with start(own_table.name, "--start", "trim-horizon", "--endpoint-url", own_table.endpoint) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        select.select([process.stdout], [], [], 10)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=5) == 130
+        assert process.stderr.read() == f"Starting watcher for shard: {own_table.shard_id()}\n"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no /dev/full")
+def test_full_disk(table: Table) -> None:
+    with open("/dev/full", "w") as full:
+        result = subprocess.run(
+            [sys.executable, "-m", "rxddbstream", table.name, *WHOLE, "--endpoint-url", table.endpoint],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
+        )
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[1:] == ["rxddbstream: error: [Errno 28] No space left on device"]
+
+
+# What goes wrong
+
+
+def test_unknown_table(endpoint: str) -> None:
+    status, out, err = run("nowhere", "--endpoint-url", endpoint)
+    assert (status, out) == (1, [])
+    [line] = err.splitlines()
+    assert line.startswith("rxddbstream: error: there is no table 'nowhere' in region ")
+    assert "check its name" in line
+
+
+def test_verbose_tells_where_an_error_came_from(endpoint: str) -> None:
+    status, _, err = run("nowhere", "-v", "--endpoint-url", endpoint)
+    assert status == 1
+    assert "Traceback" in err
+    assert err.splitlines()[-1].startswith("rxddbstream: error: there is no table")
+
+
+def test_table_without_a_stream(endpoint: str) -> None:
+    table = Table(endpoint, has_stream=False)
+    status, _, err = run(table.name, "--endpoint-url", endpoint)
+    assert status == 1
+    [line] = err.splitlines()
+    assert line.startswith(f"rxddbstream: error: table '{table.name}' has no stream")
+    assert "aws dynamodb update-table" in line
+
+
+def test_no_region(table: Table) -> None:
+    status, _, err = run(
+        table.name, "--endpoint-url", table.endpoint, without=("AWS_DEFAULT_REGION", "AWS_REGION")
+    )
+    assert status == 2
+    [line] = err.splitlines()
+    assert line.startswith("rxddbstream: error: no region: ")
+    assert "--region" in line
+
+
+def test_no_credentials(table: Table) -> None:
+    without = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+    status, _, err = run(table.name, "--endpoint-url", table.endpoint, without=without)
+    assert status == 1
+    [line] = err.splitlines()
+    assert line.startswith("rxddbstream: error: no credentials")
+    assert "aws configure" in line
+
+
+def test_no_such_profile(table: Table) -> None:
+    status, _, err = run(table.name, "--profile", "nobody")
+    assert (status, err.count("\n")) == (2, 1)
+    assert "nobody" in err
+
+
+@pytest.mark.parametrize("when", ["soon", "15x", "2999-01-01", ""])
+def test_bad_start(
+    table: Table, when: str, capsys: pytest.CaptureFixture[str], no_terminate_handler: None
+) -> None:
+    assert cli.main([table.name, f"--start={when}", "--endpoint-url", table.endpoint]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert err.startswith("rxddbstream: error: start=")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["orders", "-n", "0"],
+        ["orders", "-n", "many"],
+        ["orders", "--format", "xml"],
+        ["orders", "--follow-me"],
+        ["demo", "--rate", "0"],
+        ["demo", "--rate", "nan"],
+        ["demo", "orders"],
+        ["shards"],
+    ],
+)
+def test_wrong_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(arguments)
+    assert exit_.value.code == 2
+    assert capsys.readouterr().err.startswith("usage: rxddbstream")
+
+
+def test_mistakes_of_our_own_come_as_a_line_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], no_terminate_handler: None
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise KeyError("x")
+
+    monkeypatch.setattr(rxd, "changes", broken)
+    assert cli.main(["orders"]) == 1
+    assert capsys.readouterr().err == "rxddbstream: error: KeyError: 'x'\n"
+
+
+def test_lost_changes_are_told_and_make_the_exit_status(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], no_terminate_handler: None
+) -> None:
+    def changes(stream: str, *, on_gap: str, events: Any, **_: object) -> Observable[rxd.Change]:
+        assert (stream, on_gap) == ("orders", "skip")
+        events(rxd.Gap("shard-1", None, "read too late"))
+        return reactivex.empty()
+
+    monkeypatch.setattr(rxd, "changes", changes)
+    assert cli.main(["orders"]) == 3
+    err = capsys.readouterr().err
+    assert err == "rxddbstream: warning: changes of shard shard-1 were lost: read too late\n"
+
+
+def test_notes_tell_of_retries_once_a_second(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(cli.time, "monotonic", lambda: now)
+    notes = cli._Notes()
+    notes(rxd.ShardOpened(rxd.Shard("shard-1"), TrimHorizon()))
+    for shard_id in ("shard-1", "shard-2"):
+        notes(rxd.Throttled(shard_id, ThrottledError(f"reading {shard_id}: Rate\nexceeded"), 1, 1.23))
+    now += 1.0
+    notes(rxd.Retrying(None, ConnectionLost("no answer"), 2, 0.04))
+    assert capsys.readouterr().err.splitlines() == [
+        "Starting watcher for shard: shard-1",
+        "rxddbstream: reading shard-1: Rate exceeded; retrying in 1.2 s",
+        "rxddbstream: no answer; retrying in 0.0 s",
+    ]
+
+
+# Help and commands
+
+
+def test_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(["--help"])
+    assert exit_.value.code == 0
+    text = capsys.readouterr().out
+    options = "--print-record -pr --print-summary -ps --format --start --no-follow -n --endpoint-url --region"
+    others = "--profile --verbose --version STREAM demo shards trim-horizon 15m examples:"
+    assert [word for word in f"{options} {others}".split() if word not in text] == []
+    assert max(map(len, text.splitlines())) <= 96
+
+
+@pytest.mark.parametrize("command", ["demo", "shards"])
+def test_help_of_a_command(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        cli.main([command, "--help"])
+    assert exit_.value.code == 0
+    assert capsys.readouterr().out.startswith(f"usage: rxddbstream {command} ")
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(["--version"])
+    assert exit_.value.code == 0
+    name, number = capsys.readouterr().out.split()
+    assert name == "rxddbstream"
+    assert number[0].isdigit()
+
+
+def test_a_table_may_have_a_commands_name() -> None:
+    assert parse(["demo"]).command == "demo"
+    for arguments in (["--", "demo"], ["-ps", "demo"], ["-ps", "--", "demo"]):
+        args = parse(arguments)
+        assert (args.command, args.stream) == ("watch", "demo")
+
+
+def test_shards_of_a_stream(table: Table) -> None:
+    status, out, err = run("shards", table.name, "--endpoint-url", table.endpoint)
+    assert (status, out, err) == (0, [f"{table.shard_id()}  open"], "")
+
+
+def shard(id_: str, parent_id: str | None = None, *, closed: bool = False) -> rxd.Shard:
+    return rxd.Shard(id_, parent_id, ending_sequence_number="9" if closed else None)
+
+
+def test_tree() -> None:
+    shards = [
+        shard("d", "b"),
+        shard("a", closed=True),
+        shard("b", "a", closed=True),
+        shard("c", "a"),
+        shard("e", "gone"),
+        shard("f"),
+        shard("g", "f"),
+    ]
+    assert list(cli.tree(shards)) == [
+        "a  closed",
+        "  b  closed",
+        "    d  open",
+        "  c  open",
+        "e  open  (parent gone is not listed)",
+        "f  closed",  # an open shard with a child
+        "  g  open",
+    ]
+
+
+def test_tree_of_what_cannot_be() -> None:
+    shards = [shard("a", "a"), shard("b", "c"), shard("c", "b"), shard("c", "b"), shard("d")]
+    assert sorted(line.split()[0] for line in cli.tree(shards)) == ["a", "b", "c", "d"]
+
+
+def test_tree_of_a_long_line_of_shards() -> None:
+    shards = [shard(str(number), str(number - 1)) for number in range(1, 3_000)]
+    assert len(list(cli.tree(shards))) == 2_999
+
+
+def test_listing_has_many_pages() -> None:
+    class Pages:
+        def describe_stream(self, **arguments: str) -> dict[str, Any]:
+            number = int(arguments.get("ExclusiveStartShardId", "0")) + 1
+            description: dict[str, Any] = {"Shards": [{"ShardId": str(number)}]}
+            if number < 3:
+                description["LastEvaluatedShardId"] = str(number)
+            return {"StreamDescription": description}
+
+    client = StreamClient(Pages(), "arn", lambda: datetime.now(UTC))
+    assert [shard.id for shard in cli._list(client)] == ["1", "2", "3"]

@@ -1,0 +1,228 @@
+"""The documentation tells the truth: its programs run, its options and links exist.
+
+A block of Python is a script of its own. It runs as it stands, in a process and a directory of its own,
+with the demo's table behind the environment's AWS settings. It ends by itself, or by Ctrl-C once it has
+printed a line. Several run at the same time, because some wait ten seconds for their first buffer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import doctest
+import importlib
+import io
+import os
+import pkgutil
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+import rxddbstream
+import rxddbstream.operators
+from rxddbstream.arguments import parse
+from rxddbstream.demo import REGION
+
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+PAGES = [README, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+MODULES = [
+    "rxddbstream",
+    *(module.name for module in pkgutil.walk_packages(rxddbstream.__path__, "rxddbstream.")),
+]
+
+
+class Block(NamedTuple):
+    """What stands between two fences, and the HTML comment right above them."""
+
+    page: Path
+    line: int
+    marker: str
+    language: str
+    text: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.page.name}:{self.line}"
+
+
+def blocks_of(page: Path) -> list[Block]:
+    pattern = re.compile(r"^(?:<!-- ([^\n]+) -->\n)?```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+    return [
+        Block(page, text.count("\n", 0, found.start(3)), found[1] or "", found[2], found[3])
+        for text in [page.read_text()]
+        for found in pattern.finditer(text)
+    ]
+
+
+BLOCKS = [block for page in PAGES for block in blocks_of(page)]
+PYTHON = [block for block in BLOCKS if block.language == "python"]
+AT_ONCE = 4
+SHELL = [block for block in BLOCKS if block.language == "sh"]
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[str]]]:
+    with demo_table_elsewhere() as endpoint_url, ThreadPoolExecutor(AT_ONCE) as pool:
+        settings = {
+            "AWS_ENDPOINT_URL": endpoint_url,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_ACCESS_KEY_ID": "demo",
+            "AWS_SECRET_ACCESS_KEY": "demo",
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+        yield {
+            block.name: pool.submit(complaints_of, block, tmp_path_factory.mktemp("block"), settings)
+            for block in PYTHON
+        }
+        pool.shutdown(cancel_futures=True)
+
+
+@contextlib.contextmanager
+def demo_table_elsewhere() -> Iterator[str]:
+    """The demo's table in another process, since there is one in a process; its endpoint."""
+    script = """if True:
+        from rxddbstream.demo import demo_table
+        with demo_table(rate=20) as table:
+            print(table.endpoint_url, flush=True)
+            input()
+    """
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        yield process.stdout.readline().strip()
+        process.stdin.write("\n")
+
+
+def complaints_of(block: Block, directory: Path, settings: dict[str, str]) -> str:
+    """Run a block; what it wrote to standard error, but for the traceback of Ctrl-C."""
+    with subprocess.Popen(
+        [sys.executable, "-u", "-W", "error", "-c", block.text],
+        cwd=directory,
+        env=os.environ | settings,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        at_last = threading.Timer(100, process.kill)
+        at_last.daemon = True
+        at_last.start()
+        assert process.stdout is not None
+        if process.stdout.readline():
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(0.5)  # time to print some more, or to end
+            process.send_signal(signal.SIGINT)
+        errors = process.communicate()[1]
+        at_last.cancel()
+    if process.returncode == -signal.SIGINT:
+        traceback, _, last = errors.rstrip().rpartition("\n")
+        return traceback.partition("Traceback")[0] if last in ("", "KeyboardInterrupt") else errors
+    return errors if process.returncode == 0 else f"status {process.returncode}: {errors}"
+
+
+@pytest.mark.parametrize("block", PYTHON, ids=lambda block: block.name)
+def test_python_runs_as_it_stands(block: Block, results: dict[str, Future[str]]) -> None:
+    assert results[block.name].result() == ""
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_doctests(module: str) -> None:
+    assert doctest.testmod(importlib.import_module(module)).failed == 0
+
+
+def test_the_demo_prints_what_the_readme_shows() -> None:
+    [shown] = [block for block in BLOCKS if block.marker == "output: rxddbstream demo -n 10"]
+    command = [sys.executable, "-m", "rxddbstream", "demo", "-n", "10", "--rate", "100"]
+    printed = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout
+    time = re.compile(r"^\[[^]]+\]", re.MULTILINE)
+    assert time.sub("[time]", printed) == time.sub("[time]", shown.text)
+
+
+@pytest.mark.parametrize("marker", ["demo", "tests"])
+def test_the_readme_has_one_command_of_one_line_for_each(marker: str) -> None:
+    [block] = [block for block in blocks_of(README) if block.marker == marker]
+    assert block.language == "sh"
+    assert block.text.startswith("python3 -m venv .venv && .venv/bin/pip install ")
+    assert block.text.count("\n") == 1
+
+
+def commands() -> Iterator[Any]:
+    """Each `rxddbstream ...` of the shell blocks, as the arguments after the name."""
+    for block in SHELL:
+        for line in block.text.replace("\\\n", "").splitlines():
+            for command in re.split(r"&&|\||;", line):
+                words = shlex.split(command, comments=True)
+                if words and Path(words[0]).name == "rxddbstream":
+                    yield pytest.param(words[1:], id=f"{block.name} {' '.join(words[1:])}")
+
+
+@pytest.mark.parametrize("arguments", list(commands()))
+def test_command_lines_are_understood(arguments: list[str]) -> None:
+    parse(arguments)
+
+
+def test_options_in_the_text_are_in_the_help() -> None:
+    known = set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", "".join(map(help_of, ([], ["demo"], ["shards"])))))
+    named = {
+        option
+        for page in PAGES
+        for code in inline_code(page)
+        if code.startswith(("-", "rxddbstream "))
+        for option in re.findall(r"(?<![\w-])--?[a-z][\w-]*", code)
+    }
+    assert named >= {"-n", "--checkpoint"}
+    assert named - known == set()
+
+
+def help_of(command: list[str]) -> str:
+    text = io.StringIO()
+    with contextlib.redirect_stdout(text), pytest.raises(SystemExit):
+        parse([*command, "--help"])
+    return text.getvalue()
+
+
+def test_names_in_the_text_exist() -> None:
+    for page in PAGES:
+        for code in inline_code(page):
+            for name in re.findall(r"\brxd\.(\w+)", code):
+                assert hasattr(rxddbstream, name), f"{page.name}: {code}"
+            for name in re.findall(r"\bdops\.(\w+)", code):
+                assert hasattr(rxddbstream.operators, name), f"{page.name}: {code}"
+
+
+def inline_code(page: Path) -> list[str]:
+    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    return re.findall(r"`([^`\n]+)`", text)
+
+
+def test_modules_in_the_design_exist() -> None:
+    for name in inline_code(ROOT / "docs" / "design.md"):
+        if name.endswith((".py", "/")):
+            assert (ROOT / "rxddbstream" / name).exists(), name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)]+)\)", page.read_text()):
+        if link.startswith("https://"):
+            continue
+        name, _, heading = link.partition("#")
+        target = page.parent / name if name else page
+        assert target.is_file(), link
+        assert not heading or heading in headings_of(target), link
+
+
+def headings_of(page: Path) -> set[str]:
+    """As GitHub names them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}

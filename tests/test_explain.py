@@ -1,0 +1,248 @@
+"""Every failure of a call becomes one of the library's errors, with a message for a person."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import botocore.exceptions as botocore_errors
+import pytest
+from botocore.parsers import ResponseParserError
+
+from rxddbstream.errors import (
+    AccessDenied,
+    ConnectionLost,
+    CredentialsError,
+    IteratorExpired,
+    IteratorTrimmed,
+    MalformedAnswer,
+    RequestFailed,
+    ServiceUnavailable,
+    ShardFault,
+    ShardNotFound,
+    StreamError,
+    Throttled,
+    TransientError,
+)
+from rxddbstream.explain import explain
+
+DOING = "reading shard s-1 of arn:orders"
+
+
+def answered(code: str, status: int = 400, message: str = "the reason") -> StreamError:
+    error = botocore_errors.ClientError(
+        {"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": status}},
+        "GetRecords",
+    )
+    return explain(error, DOING, ShardNotFound)
+
+
+def failed(error: Exception) -> StreamError:
+    return explain(error, DOING, ShardNotFound)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "LimitExceededException",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "SlowDown",
+        "Throttling",
+        "ThrottlingException",
+        "ThrottledException",
+        "TooManyRequestsException",
+    ],
+)
+@pytest.mark.parametrize("status", [400, 429, 503])
+def test_too_many_calls(code: str, status: int) -> None:
+    error = answered(code, status)
+
+    assert type(error) is Throttled
+    assert str(error) == f"{DOING}: {code}: the reason"
+
+
+def test_status_429_means_too_many_calls_whatever_the_code() -> None:
+    assert type(answered("Whatever", 429)) is Throttled
+
+
+@pytest.mark.parametrize(
+    "code", ["InternalFailure", "InternalServerError", "RequestTimeout", "ServiceUnavailable"]
+)
+@pytest.mark.parametrize("status", [400, 500])
+def test_the_service_is_unavailable(code: str, status: int) -> None:
+    error = answered(code, status)
+
+    assert type(error) is ServiceUnavailable
+    assert str(error) == f"{DOING}: {code}: the reason"
+
+
+@pytest.mark.parametrize(("code", "status"), [("", 500), ("502", 502), ("Whatever", 503), ("504", 504)])
+def test_any_5xx_means_that_the_service_is_unavailable(code: str, status: int) -> None:
+    assert type(answered(code, status)) is ServiceUnavailable
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        ("ExpiredIteratorException", IteratorExpired),
+        ("TrimmedDataAccessException", IteratorTrimmed),
+        ("ResourceNotFoundException", ShardNotFound),
+    ],
+)
+def test_a_position_that_no_longer_holds(code: str, kind: type[ShardFault]) -> None:
+    error = answered(code)
+
+    assert type(error) is kind
+    assert isinstance(error, ShardFault)
+    assert str(error) == f"{DOING}: {code}: the reason"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "IncompleteSignature",
+        "InvalidClientTokenId",
+        "InvalidSignatureException",
+        "MissingAuthenticationToken",
+        "MissingAuthenticationTokenException",
+        "RequestExpired",
+        "SignatureDoesNotMatch",
+        "UnrecognizedClientException",
+    ],
+)
+def test_credentials_that_are_refused_say_what_to_do(code: str) -> None:
+    error = answered(code)
+
+    assert type(error) is CredentialsError
+    assert str(error) == (
+        f"{DOING}: {code}: the reason. The credentials are wrong or have expired: sign in again, and "
+        "check the profile and this machine's clock"
+    )
+    assert not isinstance(error, TransientError)
+
+
+@pytest.mark.parametrize("code", ["AccessDenied", "AccessDeniedException", "UnauthorizedOperation"])
+def test_a_missing_permission_names_the_actions(code: str) -> None:
+    error = answered(code)
+
+    assert type(error) is AccessDenied
+    assert str(error).startswith(f"{DOING}: {code}: the reason")
+    for action in ("DescribeStream", "GetShardIterator", "GetRecords", "DescribeTable"):
+        assert f"dynamodb:{action}" in str(error)
+
+
+@pytest.mark.parametrize(
+    "code", ["ValidationException", "SerializationException", "UnknownOperationException"]
+)
+def test_what_is_refused_for_good_is_told_as_the_service_put_it(code: str) -> None:
+    error = answered(code)
+
+    assert type(error) is RequestFailed
+    assert str(error) == f"{DOING}: {code}: the reason"
+
+
+@pytest.mark.parametrize(
+    "answer", [{}, {"Error": {}}, {"Error": {"Code": 400}}, {"ResponseMetadata": {}, "Error": {}}]
+)
+def test_an_error_answer_with_next_to_nothing_in_it_is_still_explained(answer: dict[str, Any]) -> None:
+    error = failed(botocore_errors.ClientError(answer, "GetRecords"))
+
+    assert type(error) is RequestFailed
+    assert str(error).startswith(DOING)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        botocore_errors.EndpointConnectionError(endpoint_url="https://there"),
+        botocore_errors.ConnectTimeoutError(endpoint_url="https://there"),
+        botocore_errors.ReadTimeoutError(endpoint_url="https://there"),
+        botocore_errors.ConnectionClosedError(endpoint_url="https://there"),
+        botocore_errors.ProxyConnectionError(proxy_url="https://proxy"),
+        botocore_errors.HTTPClientError(error="reset"),
+        botocore_errors.ConnectionError(error="refused"),
+        botocore_errors.IncompleteReadError(actual_bytes=1, expected_bytes=2),
+        botocore_errors.CredentialRetrievalError(provider="sso", error_msg="timed out"),
+        botocore_errors.MetadataRetrievalError(error_msg="timed out"),
+        ConnectionResetError("reset"),
+        BrokenPipeError("broken"),
+        TimeoutError("timed out"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_no_answer_is_a_lost_connection_and_worth_another_try(error: Exception) -> None:
+    explained = failed(error)
+
+    assert type(explained) is ConnectionLost
+    assert isinstance(explained, TransientError)
+    assert str(explained) == f"{DOING}: {error}"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        botocore_errors.ResponseStreamingError(error="cut"),
+        botocore_errors.ChecksumError(checksum_type="crc32", expected_checksum=1, actual_checksum=2),
+        ResponseParserError("no JSON"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_garbled_answer_is_malformed_and_worth_another_try(error: Exception) -> None:
+    explained = failed(error)
+
+    assert type(explained) is MalformedAnswer
+    assert isinstance(explained, TransientError)
+    assert str(explained) == f"{DOING}: {error}"
+
+
+def test_missing_credentials_say_where_to_put_them() -> None:
+    error = failed(botocore_errors.NoCredentialsError())
+
+    assert type(error) is CredentialsError
+    for hint in (DOING, "aws configure", "aws sso login", "AWS_ACCESS_KEY_ID", "profile_name=", "--profile"):
+        assert hint in str(error)
+
+
+def test_half_of_the_credentials_say_which_half_is_missing() -> None:
+    error = failed(botocore_errors.PartialCredentialsError(provider="env", cred_var="AWS_SECRET_ACCESS_KEY"))
+
+    assert type(error) is CredentialsError
+    assert "AWS_SECRET_ACCESS_KEY" in str(error)
+    assert "Complete them in the environment or the profile" in str(error)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        botocore_errors.TokenRetrievalError(provider="sso", error_msg="expired"),
+        botocore_errors.UnauthorizedSSOTokenError(),
+        botocore_errors.SSOTokenLoadError(error_msg="no file"),
+        botocore_errors.LoginRefreshRequired(),
+        botocore_errors.LoginTokenLoadError(error_msg="no file"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_who_is_signed_out_is_told_to_sign_in(error: Exception) -> None:
+    explained = failed(error)
+
+    assert type(explained) is CredentialsError
+    assert str(explained) == f"{DOING}: {error}. Sign in again, for example with 'aws sso login'"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        botocore_errors.ParamValidationError(report="ShardId is too short"),
+        botocore_errors.UnknownServiceError(service_name="x", known_service_names="y"),
+        AttributeError("no attribute 'get_records'"),
+        ValueError("odd"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_whatever_else_happens_is_a_failed_request_that_names_its_cause(error: Exception) -> None:
+    explained = failed(error)
+
+    assert type(explained) is RequestFailed
+    assert str(explained) == f"{DOING}: {type(error).__name__}: {error}"

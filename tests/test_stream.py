@@ -1,0 +1,290 @@
+"""The public way in, in virtual time: one test a rule."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from reactivex import operators as ops
+from reactivex.testing import TestScheduler
+from reading import StaleListing, ids, read
+
+import rxddbstream as rxd
+from rxddbstream.errors import ConfigurationError, RequestFailed, StreamDisabled, StreamNotEnabled
+from rxddbstream.testing import SimulatedStream, build_shards
+
+
+@pytest.fixture
+def scheduler():
+    scheduler = TestScheduler()
+    scheduler.advance_to(1_000_000.0)
+    return scheduler
+
+
+def test_latest_begins_when_subscribe_returns(scheduler):
+    sim = SimulatedStream(scheduler=scheduler, shards=3)
+    sim.put("before")
+    reader = read(sim, scheduler)
+    written = [sim.put("a"), sim.put("b"), sim.put("a"), sim.remove("a")]
+    scheduler.advance_by(10)
+    assert sorted(reader.ids) == sorted(ids(written))
+
+
+def test_a_shard_that_closes_between_the_listing_and_the_first_read_loses_nothing(scheduler):
+    sim = SimulatedStream(scheduler=scheduler)
+    written = []
+
+    def close_it(operation, arguments):
+        if operation == "GetShardIterator" and not written:
+            sim.roll_over()
+            written.append(sim.put("a"))
+
+    sim.before_call = close_it
+    reader = read(sim, scheduler)
+    scheduler.advance_by(30)
+    assert reader.ids == ids(written)
+
+
+def test_the_expected_pipeline(scheduler):
+    sim = SimulatedStream(scheduler=scheduler)
+    buffers = []
+    rxd.changes("orders", client=sim.client, scheduler=scheduler).pipe(
+        ops.filter(lambda change: change.event_name == "INSERT"),
+        ops.map(lambda change: change.keys["id"]),
+        ops.buffer_with_time(10, scheduler=scheduler),
+    ).subscribe(buffers.append)
+    sim.put("a")
+    sim.put("a")
+    scheduler.advance_by(10)
+    sim.put("b")
+    scheduler.advance_by(10)
+    assert buffers == [["a"], ["b"]]
+
+
+def test_each_subscription_reads_on_its_own(scheduler):
+    sim = SimulatedStream(scheduler=scheduler)
+    source = rxd.changes(sim.arn, client=sim.client, scheduler=scheduler, start="trim_horizon")
+    first, second = [], []
+    source.subscribe(first.append)
+    sim.put("a")
+    scheduler.advance_by(5)
+    source.subscribe(second.append)
+    scheduler.advance_by(5)
+    assert ids(sim.records) == [c.event_id for c in first] == [c.event_id for c in second]
+
+
+def test_the_explicit_scheduler_comes_before_that_of_subscribe(scheduler):
+    sim = SimulatedStream(scheduler=scheduler)
+    seen = []
+    rxd.changes(sim.arn, client=sim.client, scheduler=scheduler).subscribe(
+        seen.append, scheduler=TestScheduler()
+    )
+    rxd.changes(sim.arn, client=sim.client).subscribe(seen.append, scheduler=scheduler)
+    sim.put("a")
+    scheduler.advance_by(5)
+    assert len(seen) == 2
+
+
+def test_shards_are_observables_with_a_name(scheduler):
+    sim = SimulatedStream(scheduler=scheduler, shards=build_shards(3, "tree"))
+    root, left, right = sim.shards
+    sim.put_into(root.id, "old")
+    log = []
+
+    def subscribe_to(shard):
+        log.append((shard.shard.id, "opened"))
+        shard.subscribe(
+            lambda change: log.append((shard.shard.id, change.keys["id"])),
+            on_completed=lambda: log.append((shard.shard.id, "completed")),
+        )
+
+    source = rxd.shards(sim.arn, client=sim.client, scheduler=scheduler, start="trim_horizon")
+    subscription = source.subscribe(subscribe_to)
+    scheduler.advance_by(5)
+    assert log[:3] == [(root.id, "opened"), (root.id, "old"), (root.id, "completed")]
+    assert {entry[0] for entry in log[3:]} == {left.id, right.id}
+    subscription.dispose()
+
+
+def test_disposing_stops_every_call(scheduler):
+    sim = SimulatedStream(scheduler=scheduler, shards=5)
+    reader = read(sim, scheduler)
+    scheduler.advance_by(5)
+    reader.subscription.dispose()
+    calls = sim.calls.total()
+    scheduler.advance_by(1000)
+    assert sim.calls.total() == calls
+
+
+def test_five_thousand_shards_are_all_polled(scheduler):
+    sim = SimulatedStream(scheduler=scheduler, shards=5000)
+    reader = read(sim, scheduler, poll=rxd.Poll(fastest=1.0, slowest=1.0))
+    scheduler.advance_by(10)  # a listing of 50 pages, at ten a second
+    calls = sim.calls["GetRecords"]
+    written = [sim.put(f"item-{n}") for n in range(5000)]
+    scheduler.advance_by(1.0)
+    assert sim.calls["GetRecords"] - calls >= 5000
+    assert sorted(reader.ids) == sorted(ids(written))
+    assert len(reader.shards_opened()) == 5000
+    reader.subscription.dispose()
+
+
+def test_a_budget_of_calls_is_shared_by_all_shards(scheduler):
+    sim = SimulatedStream(scheduler=scheduler, shards=50)
+    reader = read(sim, scheduler, poll=rxd.Poll(fastest=0.1, slowest=0.1, calls_per_second=20))
+    scheduler.advance_by(1)
+    calls = sim.calls["GetRecords"]
+    scheduler.advance_by(60)
+    assert 1100 <= sim.calls["GetRecords"] - calls <= 1220
+    sim.put("item")
+    scheduler.advance_by(5)
+    assert len(reader.changes) == 1
+
+
+def test_idle_shards_are_asked_less_and_less(scheduler):
+    sim = SimulatedStream(scheduler=scheduler)
+    read(sim, scheduler)
+    scheduler.advance_by(60)
+    calls = sim.calls["GetRecords"]
+    scheduler.advance_by(100)
+    assert sim.calls["GetRecords"] - calls == 20
+
+
+def test_a_table_found_by_its_name_and_one_that_is_not(scheduler):
+    sim = SimulatedStream("orders", scheduler=scheduler)
+    seen, errors = [], []
+    rxd.changes("orders", client=sim.client, scheduler=scheduler).subscribe(seen.append)
+    rxd.changes("other", client=sim.client, scheduler=scheduler).subscribe(on_error=errors.append)
+    sim.put("a")
+    scheduler.advance_by(5)
+    assert len(seen) == 1
+    assert isinstance(errors[0], StreamNotEnabled)
+    assert "'other'" in str(errors[0])
+
+
+def test_a_stream_that_has_no_shards_yet_is_asked_again(scheduler):
+    sim = SimulatedStream(scheduler=scheduler)
+    client = StaleListing(sim, scheduler, hidden={sim.shards[0].id: scheduler.now.timestamp() + 5})
+    reader = read(sim, scheduler, client=client)
+    sim.put("a")
+    scheduler.advance_by(20)
+    assert len(reader.changes) == 1
+
+
+def test_a_disabled_stream_is_read_to_its_end_and_then_an_error(scheduler):
+    sim = SimulatedStream(scheduler=scheduler, shards=3)
+    for n in range(10):
+        sim.put(f"item-{n}")
+    sim.disable()
+    reader = read(sim, scheduler, start="trim_horizon")
+    scheduler.advance_by(60)
+    assert sorted(reader.ids) == sorted(ids(sim.records))
+    assert isinstance(reader.error, StreamDisabled)
+    bounded = read(sim, scheduler, start="trim_horizon", follow=False)
+    scheduler.advance_by(60)
+    assert sorted(bounded.ids) == sorted(ids(sim.records))
+    assert bounded.completed
+
+
+def test_a_moto_like_shard_that_is_its_own_parent_does_not_loop(scheduler):
+    shard = build_shards(1)[0]
+    sim = SimulatedStream(scheduler=scheduler, shards=[type(shard)(shard.id, parent_id=shard.id)])
+    reader = read(sim, scheduler, start="trim_horizon")
+    sim.put("a")
+    scheduler.advance_by(5)
+    assert len(reader.changes) == 1
+
+
+def test_a_service_that_refuses_shard_filters_is_listed(scheduler):
+    sim = SimulatedStream(scheduler=scheduler)
+
+    class WithoutFilters:
+        def __getattr__(self, name):
+            return getattr(sim.client, name)
+
+        def describe_stream(self, *, ShardFilter=None, **arguments):  # noqa: N803
+            if ShardFilter is not None:
+                raise TypeError("no such argument: ShardFilter")
+            return sim.client.describe_stream(**arguments)
+
+    reader = read(sim, scheduler, client=WithoutFilters())
+    scheduler.advance_by(5)
+    for _ in range(3):
+        sim.put("a")
+        sim.roll_over()
+        scheduler.advance_by(5)
+    assert len(reader.changes) == 3
+    assert reader.error is None
+
+
+def test_days_of_roll_overs_are_followed_while_old_shards_vanish(scheduler):
+    sim = SimulatedStream(scheduler=scheduler, shards=4)
+    reader = read(sim, scheduler, poll=rxd.Poll(fastest=60, slowest=600))
+    for _ in range(60):
+        sim.roll_over()
+        sim.put("a")
+        scheduler.advance_by(4 * 3600)
+    assert reader.error is None
+    assert len(reader.changes) == 60
+    assert len(sim.client.describe_stream(StreamArn=sim.arn)["StreamDescription"]["Shards"]) < 40
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"start": "newest"}, "latest, trim-horizon"),
+        ({"start": 5}, "datetime or a timedelta"),
+        ({"start": datetime(2026, 1, 1)}, "no time zone"),
+        ({"on_gap": "ignore"}, "'raise' or 'skip'"),
+        ({"client": object()}, "boto3.client('dynamodbstreams')"),
+        ({"stream": " "}, "table's name"),
+    ],
+)
+def test_what_cannot_work_is_refused_at_once(arguments, words):
+    with pytest.raises(ConfigurationError) as raised:
+        rxd.changes(**{"stream": "orders", **arguments})
+    assert words in str(raised.value)
+
+
+def test_client_and_what_it_is_made_from_exclude_each_other():
+    sim = SimulatedStream()
+    with pytest.raises(ConfigurationError, match="client= has"):
+        rxd.changes("orders", client=sim.client, region_name="eu-west-1")
+
+
+def test_a_start_in_the_future_comes_to_on_error(scheduler):
+    sim = SimulatedStream(scheduler=scheduler)
+    reader = read(sim, scheduler, start=datetime(2100, 1, 1, tzinfo=UTC))
+    assert isinstance(reader.error, ConfigurationError)
+
+
+@pytest.mark.parametrize("knows", [True, False])
+def test_a_time_to_start_from(scheduler, knows):
+    sim = SimulatedStream(scheduler=scheduler, supports_at_timestamp=knows)
+    for n in range(100):
+        sim.put(f"item-{n}")
+        scheduler.advance_by(1.5)
+    reader = read(sim, scheduler, start=timedelta(seconds=15.2))
+    scheduler.advance_by(10)
+    assert reader.ids == ids(sim.records[-10:])
+
+
+def test_a_refused_request_ends_the_stream(scheduler):
+    sim = SimulatedStream(scheduler=scheduler)
+    sim.script("GetRecords", "ValidationException")
+    reader = read(sim, scheduler)
+    scheduler.advance_by(5)
+    assert isinstance(reader.error, RequestFailed)
+    assert sim.shards[0].id in str(reader.error)
+    calls = sim.calls.total()
+    scheduler.advance_by(100)
+    assert sim.calls.total() == calls
+
+
+def test_what_is_written_when_a_shard_is_told_to_be_opened_is_not_missed(scheduler):
+    sim = SimulatedStream(scheduler=scheduler)
+    seen = []
+    source = rxd.changes(sim.arn, client=sim.client, scheduler=scheduler, events=lambda event: sim.put("a"))
+    source.subscribe(seen.append)
+    scheduler.advance_by(5)
+    assert len(seen) == 1

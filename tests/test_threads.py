@@ -1,0 +1,261 @@
+"""Real threads: how many there are, and that they end; Ctrl-C; observers that raise or are slow."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+import tracemalloc
+
+import pytest
+import reactivex
+from reactivex import operators as ops
+from reactivex.subject import Subject
+
+import rxddbstream as rxd
+from rxddbstream.testing import SimulatedStream, build_shards
+
+QUICK = rxd.Poll(fastest=0.01, slowest=0.05)
+
+
+def ours():
+    return [thread for thread in threading.enumerate() if thread.name.startswith("rxddbstream")]
+
+
+def wait_until(condition, seconds=10.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.005)
+
+
+def test_a_thousand_shards_are_served_by_few_threads_that_end_when_disposed():
+    sim = SimulatedStream(shards=1000)
+    before = threading.active_count()
+    opened = set()
+    changes = []
+    source = rxd.changes(sim.arn, client=sim.client, events=lambda event: opened.add(event.shard.id))
+    subscription = source.subscribe(changes.append)
+    for n in range(3000):
+        sim.put(f"item-{n}")
+    wait_until(lambda: len(changes) == 3000)
+    assert len(opened) == 1000
+    assert threading.active_count() - before <= 16 + 4
+    begun = time.monotonic()
+    subscription.dispose()
+    assert time.monotonic() - begun < 0.2
+    wait_until(lambda: not ours(), seconds=1)
+
+
+def test_dispose_returns_at_once_while_every_worker_is_held_up():
+    sim = SimulatedStream(shards=50)
+    held, release = threading.Event(), threading.Event()
+
+    def observe(change):
+        held.set()
+        release.wait(10)
+
+    subscription = rxd.changes(sim.arn, client=sim.client, poll=QUICK).subscribe(observe)
+    for n in range(500):
+        sim.put(f"item-{n}")
+    assert held.wait(5)
+    begun = time.monotonic()
+    subscription.dispose()
+    assert time.monotonic() - begun < 0.2
+    release.set()
+    wait_until(lambda: not ours(), seconds=1)
+
+
+def test_discovery_goes_on_behind_a_held_up_observer():
+    sim = SimulatedStream(shards=20)
+    release = threading.Event()
+    opened = []
+    source = rxd.changes(sim.arn, client=sim.client, poll=QUICK, start="trim_horizon", events=opened.append)
+    subscription = source.subscribe(lambda change: release.wait(10))
+    for n in range(500):
+        sim.put(f"item-{n}")
+    wait_until(lambda: len(opened) >= 20)
+    release.set()
+    subscription.dispose()
+
+
+class Boom(Exception):
+    pass
+
+
+@pytest.mark.parametrize("error", [Boom("no"), SystemExit(7)])
+def test_what_an_observer_raises_ends_the_stream_and_reaches_on_error(error):
+    sim = SimulatedStream(shards=4)
+    seen, errors = [], []
+
+    def observe(change):
+        seen.append(change)
+        if len(seen) == 3:
+            raise error
+
+    subscription = rxd.changes(sim.arn, client=sim.client, poll=QUICK).subscribe(observe, errors.append)
+    for n in range(100):
+        sim.put(f"item-{n}")
+    wait_until(lambda: errors)
+    assert errors == [error]
+    calls = sim.calls["GetRecords"]
+    wait_until(lambda: not ours())
+    assert len(seen) == 3
+    assert sim.calls["GetRecords"] - calls <= 16  # those that were under way
+    subscription.dispose()
+
+
+def test_without_on_error_it_is_an_uncaught_exception_of_the_thread(monkeypatch):
+    caught = []
+    monkeypatch.setattr(threading, "excepthook", lambda args: caught.append(args.exc_value))
+    sim = SimulatedStream()
+
+    def observe(change):
+        raise Boom
+
+    subscription = rxd.changes(sim.arn, client=sim.client, poll=QUICK).subscribe(observe)
+    sim.put("item")
+    wait_until(lambda: caught)
+    assert isinstance(caught[0], Boom)
+    wait_until(lambda: not ours())
+    subscription.dispose()
+
+
+@pytest.mark.parametrize("error", [Boom("no"), SystemExit(7)])
+def test_run_raises_what_the_observer_raised(error):
+    sim = SimulatedStream()
+    sim.put("item")
+
+    def observe(change):
+        raise error
+
+    with pytest.raises(type(error)) as raised:
+        rxd.run(rxd.changes(sim.arn, client=sim.client, start="trim_horizon"), observe)
+    assert raised.value is error
+    assert not ours()
+
+
+def test_run_raises_the_streams_error_and_an_operators():
+    sim = SimulatedStream()
+    sim.put("item")
+    source = rxd.changes(sim.arn, client=sim.client, start="trim_horizon")
+    with pytest.raises(ZeroDivisionError):
+        rxd.run(source.pipe(ops.map(lambda change: 1 / 0)))
+    with pytest.raises(Boom):
+        rxd.run(reactivex.throw(Boom()))
+    assert not ours()
+
+
+def test_an_events_observer_that_raises_ends_the_stream():
+    sim = SimulatedStream()
+
+    def watch(event):
+        raise Boom
+
+    with pytest.raises(Boom):
+        rxd.run(rxd.changes(sim.arn, client=sim.client, events=watch))
+    events = Subject()
+    kinds = []
+    events.subscribe(lambda event: kinds.append(type(event).__name__))
+    sim.put("item")
+    source = rxd.changes(sim.arn, client=sim.client, events=events, start="trim_horizon", follow=False)
+    rxd.run(source)
+    assert kinds == ["ShardOpened", "ShardClosed"]
+
+
+def test_disposing_inside_on_next_delivers_nothing_more():
+    sim = SimulatedStream()
+    for n in range(50):
+        sim.put(f"item-{n}")
+    seen = []
+    source = rxd.changes(sim.arn, client=sim.client, start="trim_horizon")
+    rxd.run(source.pipe(ops.take(7)), seen.append)
+    assert len(seen) == 7
+    assert not ours()
+
+
+def test_a_slow_observer_slows_polling_down_and_memory_stays_flat():
+    sim = SimulatedStream(shards=build_shards(8), page_size=100)
+    for n in range(100_000):
+        sim.put(f"item-{n % 1000}")
+    most_ahead = 0
+    count = 0
+    peaks = []
+
+    def observe(change):
+        nonlocal count, most_ahead
+        count += 1
+        most_ahead = max(most_ahead, sim.calls["GetRecords"] - count // 100)
+        if count % 100 == 0:
+            time.sleep(0.0005)
+        if count % 10_000 == 0:
+            peaks.append(tracemalloc.get_traced_memory()[0])
+
+    tracemalloc.start()
+    try:
+        rxd.run(rxd.changes(sim.arn, client=sim.client, start="trim_horizon", follow=False), observe)
+    finally:
+        tracemalloc.stop()
+    assert count == 100_000
+    # A page a worker, the pages being delivered, and the last ones, which may be short.
+    assert most_ahead <= 8 * 2 + 16 + 8 * 21
+    assert max(peaks) - min(peaks) < 2_000_000
+
+
+SCRIPT = """
+    import rxddbstream as rxd
+    from rxddbstream.testing import SimulatedStream
+    sim = SimulatedStream(shards=100)
+    print("ready", flush=True)
+"""
+
+
+def start_python(body):
+    code = textwrap.dedent(SCRIPT) + textwrap.dedent(body)
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def test_ctrl_c_on_a_blocked_main_thread_ends_the_process_within_a_second():
+    process = start_python("""
+        import threading
+        try:
+            rxd.run(rxd.changes(sim.arn, client=sim.client, events=lambda e: print("opened")))
+        except KeyboardInterrupt:
+            left = [t.name for t in threading.enumerate() if t.name.startswith("rxddbstream")]
+            print("interrupted", left)
+    """)
+    with process:
+        assert process.stdout.readline() == "opened\n"
+        begun = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=10)
+        assert time.monotonic() - begun < 1.5
+    assert out.splitlines()[-1] == "interrupted []"
+    assert err == ""
+
+
+def test_a_process_that_is_done_does_not_wait_for_a_subscription():
+    process = start_python("""
+        import time
+        rxd.changes(sim.arn, client=sim.client).subscribe(print)
+        time.sleep(0.3)
+        print("done")
+    """)
+    with process:
+        assert process.stdout.readline() == "done\n"
+        begun = time.monotonic()
+        assert process.wait(10) == 0
+        assert time.monotonic() - begun < 1.5
