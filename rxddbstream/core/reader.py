@@ -55,7 +55,7 @@ from rxddbstream.core.position import After, AtTime, Latest, Position, TrimHoriz
 EMPTY_PAGES_AT_TIP = 20
 EMPTY_PAGES_WHEN_LATE = 4
 DENIALS_BELIEVED = 3
-CUT_ANSWERS_BELIEVED = 10
+CUT_ANSWERS_BELIEVED = 30  # ten came in a row by chance where three answers in five were cut
 SERVICE_TIME_RESOLUTION = timedelta(seconds=1)  # the Date header of HTTP has whole seconds
 
 
