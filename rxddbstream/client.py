@@ -14,9 +14,11 @@ from typing import Any, NamedTuple
 import botocore.exceptions as botocore_errors
 
 from rxddbstream.core.messages import Iterator, Records
-from rxddbstream.core.model import Shard
+from rxddbstream.core.model import Change, Shard
 from rxddbstream.core.position import After, AtTime, Latest, Position, TrimHorizon
+from rxddbstream.core.record import EncodedRecord
 from rxddbstream.errors import (
+    DecodeError,
     MalformedAnswer,
     ShardNotFound,
     StreamError,
@@ -137,11 +139,11 @@ class StreamClient:
         return answered_at
 
 
-def _has_a_place(record: Mapping[str, Any]) -> bool:
+def _has_a_place(record: Mapping[str, Any] | EncodedRecord) -> bool:
     # Without it there is no going on after an iterator has expired; the last one of a page is used.
     try:
-        return str(record["dynamodb"]["SequenceNumber"]).isdecimal()
-    except (KeyError, TypeError):
+        return Change(record, "").sequence_number.isdecimal()
+    except (DecodeError, AttributeError):
         return False
 
 

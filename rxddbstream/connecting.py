@@ -11,6 +11,7 @@ boto3 makes by default:
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 from datetime import datetime
@@ -20,6 +21,7 @@ from typing import Any, Literal
 import boto3
 import botocore.config
 import botocore.exceptions as botocore_errors
+from botocore.client import BaseClient
 
 from rxddbstream.client import StreamClient
 from rxddbstream.errors import (
@@ -32,9 +34,12 @@ from rxddbstream.errors import (
     TableNotFound,
 )
 from rxddbstream.explain import explain
+from rxddbstream.wire import accelerated
 
 CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 10.0
+
+log = logging.getLogger("rxddbstream")
 
 
 def connect(
@@ -64,6 +69,11 @@ def connect(
     is_stream = "/stream/" in stream
     table = stream.rpartition(":table/")[2]
     if client is not None:
+        if isinstance(client, BaseClient):
+            log.info(
+                "client= decodes with botocore's own parser, which is slow; with session= in its place, "
+                "GetRecords answers are decoded by rxddbstream"
+            )
         return StreamClient(client, stream if is_stream else _newest_stream(client, table), now)
     make = client_maker(stream, session, region_name, profile_name, endpoint_url, connections)
     arn = stream if is_stream else _latest_stream(make("dynamodb"), table)
@@ -95,7 +105,8 @@ def client_maker(
 
     def make(service: str) -> Any:
         try:
-            return session.client(service, region_name=region, endpoint_url=endpoint_url, config=config)
+            maker = accelerated(session._session) if service == "dynamodbstreams" else session._session
+            return maker.create_client(service, region_name=region, endpoint_url=endpoint_url, config=config)
         except (botocore_errors.BotoCoreError, ValueError) as error:
             raise _misconfigured(error) from error
 

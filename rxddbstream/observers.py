@@ -46,9 +46,9 @@ def summary(change: Change) -> str:
 
 class _Line(msgspec.Struct):
     event_name: str
-    keys: Mapping[str, Any]
-    new_image: Mapping[str, Any] | None
-    old_image: Mapping[str, Any] | None
+    keys: dict[str, Any]
+    new_image: dict[str, Any] | None
+    old_image: dict[str, Any] | None
     created_at: datetime
     sequence_number: str
     shard_id: str
@@ -61,14 +61,18 @@ def to_json(change: Change) -> str:
     """
     line = _Line(
         event_name=change.event_name,
-        keys=change.keys,
-        new_image=change.new_image,
-        old_image=change.old_image,
+        keys=dict(change.keys),
+        new_image=_dict(change.new_image),
+        old_image=_dict(change.old_image),
         created_at=change.created_at,
         sequence_number=change.sequence_number,
         shard_id=change.shard_id,
     )
     return _ENCODER.encode(line).decode()
+
+
+def _dict(image: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    return None if image is None else dict(image)
 
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number", order="deterministic")

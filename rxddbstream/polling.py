@@ -48,6 +48,8 @@ from rxddbstream.keeping import Keeper
 
 OnGap = Literal["raise", "skip"]
 
+DOUBT_CEILING = 5.0  # seconds between two doubtful answers, of which some take many to be believed
+
 log = logging.getLogger("rxddbstream")
 
 
@@ -237,7 +239,7 @@ class _Poller:
         if isinstance(request, GetIterator):
             return 0.0  # an iterator that waits may expire
         if self._reader.doubts:
-            return pacing.backoff(self._reader.doubts, self._reading.jitter())
+            return pacing.backoff(self._reader.doubts, self._reading.jitter(), ceiling=DOUBT_CEILING)
         if isinstance(request, GetRecords):
             return self._reading.poll.after_empty_pages(self._reader.idle_pages)
         return 0.0

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from rxddbstream.core.model import Shard
 from rxddbstream.core.position import Position
+from rxddbstream.core.record import EncodedRecord
 
 
 class GetIterator(NamedTuple):
@@ -46,12 +47,13 @@ class Records(NamedTuple):
     """Answer to GetRecords.
 
     Attributes:
-        records: boto3's record dicts; None when the answer had no list of them, not even an empty one.
+        records: as boto3 has them, or as JSON; None when the answer had no list of them, not even an empty
+            one.
         next_iterator: None or empty at the end of the shard.
         answered_at: the service's time of the answer.
     """
 
-    records: Sequence[Mapping[str, Any]] | None
+    records: Sequence[Mapping[str, Any] | EncodedRecord] | None
     next_iterator: str | None
     answered_at: datetime
 

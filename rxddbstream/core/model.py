@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from rxddbstream.core.frontier import Frontier
 from rxddbstream.core.position import Position
-from rxddbstream.core.values import decode_item
+from rxddbstream.core.record import EncodedRecord, Image, fields_of, image_of
 from rxddbstream.errors import DecodeError, TransientError
 
 RETENTION = timedelta(hours=24)
@@ -62,17 +62,16 @@ class Shard:
         )
 
 
-_UNREAD: Any = object()  # an image that nobody has asked for; None says that there is none
+_DETAIL: Mapping[str, Any] = {}  # of a record that has none
 
 
 class Change:
     """One change of one item, in AWS's own terms.
 
-    Images are decoded when they are first touched, each on its own, and kept.
+    It keeps its record as it came, and decodes what is asked for: an image's attributes one by one.
 
     Attributes:
         shard_id: the shard that the change was read from.
-        record: the dict that boto3 returns for it, to the letter.
         frontier: where it is held and released, if checkpoints are kept; see `rxddbstream.operators.hold`.
 
     >>> change = Change({"eventName": "INSERT", "dynamodb": {"Keys": {"id": {"S": "o-1"}}}}, "shard-1")
@@ -80,42 +79,48 @@ class Change:
     ('INSERT', {'id': 'o-1'}, None)
     """
 
-    __slots__ = ("_keys", "_new_image", "_old_image", "frontier", "record", "shard_id")
+    __slots__ = ("_fields", "_images", "_record", "frontier", "shard_id")
 
-    def __init__(self, record: Mapping[str, Any], shard_id: str, frontier: Frontier | None = None) -> None:
-        self.record = record
+    def __init__(
+        self, record: Mapping[str, Any] | EncodedRecord, shard_id: str, frontier: Frontier | None = None
+    ) -> None:
+        self._record = record
         self.shard_id = shard_id
         self.frontier = frontier
-        self._keys: Mapping[str, Any] = _UNREAD
-        self._new_image: Mapping[str, Any] | None = _UNREAD
-        self._old_image: Mapping[str, Any] | None = _UNREAD
+        self._fields: Mapping[str, Any] | None = None
+        self._images: dict[str, Image | None] | None = None
+
+    @property
+    def record(self) -> Mapping[str, Any]:
+        """The dict that boto3 returns for it, to the letter."""
+        if isinstance(self._record, EncodedRecord):
+            self._record = self._record.to_dict()
+        return self._record
 
     @property
     def event_name(self) -> str:
         """`"INSERT"`, `"MODIFY"` or `"REMOVE"`."""
-        name: str = self.record.get("eventName", "")
+        name: str = self._members.get("eventName", "")
         return name
 
     @property
     def keys(self) -> Mapping[str, Any]:
         """The item's primary key: attribute name to plain Python value."""
-        if self._keys is _UNREAD:
-            self._keys = self._decoded("Keys") or {}
-        return self._keys
+        return self._image("Keys") or {}
 
     @property
     def new_image(self) -> Mapping[str, Any] | None:
-        """The item after the change; None where there is none or the view type leaves it out."""
-        if self._new_image is _UNREAD:
-            self._new_image = self._decoded("NewImage")
-        return self._new_image
+        """The item after the change; None where there is none or the view type leaves it out.
+
+        An attribute is decoded when it is asked for, and one that DynamoDB does not document raises
+        `DecodeError` then.
+        """
+        return self._image("NewImage")
 
     @property
     def old_image(self) -> Mapping[str, Any] | None:
         """The item before the change; None where there is none or the view type leaves it out."""
-        if self._old_image is _UNREAD:
-            self._old_image = self._decoded("OldImage")
-        return self._old_image
+        return self._image("OldImage")
 
     @property
     def created_at(self) -> datetime:
@@ -124,9 +129,11 @@ class Change:
         Raises:
             DecodeError: the record has no time.
         """
-        created_at: datetime | None = self._detail.get("ApproximateCreationDateTime")
+        created_at: datetime | float | None = self._detail.get("ApproximateCreationDateTime")
         if created_at is None:
             raise DecodeError(f"change {self.sequence_number} of shard {self.shard_id} has no time")
+        if not isinstance(created_at, datetime):
+            return datetime.fromtimestamp(created_at, UTC)
         # A datetime without a zone comes from stand-ins alone, and they mean UTC.
         return created_at.astimezone(UTC) if created_at.tzinfo else created_at.replace(tzinfo=UTC)
 
@@ -144,7 +151,7 @@ class Change:
     @property
     def event_id(self) -> str | None:
         """Globally unique ID of the change."""
-        return self.record.get("eventID")
+        return self._members.get("eventID")
 
     @property
     def size_bytes(self) -> int | None:
@@ -159,7 +166,7 @@ class Change:
     @property
     def user_identity(self) -> Mapping[str, str] | None:
         """Who made the change, where it was the service itself (`PrincipalId` and `Type`)."""
-        return self.record.get("userIdentity")
+        return self._members.get("userIdentity")
 
     @property
     def is_ttl_delete(self) -> bool:
@@ -173,13 +180,25 @@ class Change:
         }
 
     @property
-    def _detail(self) -> Mapping[str, Any]:
-        detail: Mapping[str, Any] = self.record.get("dynamodb") or {}
-        return detail
+    def _members(self) -> Mapping[str, Any]:
+        fields = self._fields
+        if fields is None:
+            record = self._record
+            self._fields = fields = fields_of(record) if isinstance(record, EncodedRecord) else record
+        return fields
 
-    def _decoded(self, member: str) -> dict[str, Any] | None:
-        item = self._detail.get(member)
-        return None if item is None else decode_item(item)
+    @property
+    def _detail(self) -> Mapping[str, Any]:
+        return self._members.get("dynamodb") or _DETAIL
+
+    def _image(self, member: str) -> Image | None:
+        images = self._images
+        if images is None:
+            self._images = images = {}
+        elif member in images:
+            return images[member]
+        images[member] = image = image_of(self._detail.get(member))
+        return image
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Change):
@@ -189,14 +208,14 @@ class Change:
     def __hash__(self) -> int:
         return hash((self.shard_id, self.sequence_number))
 
-    def __reduce__(self) -> tuple[type[Change], tuple[Mapping[str, Any], str]]:
-        return type(self), (self.record, self.shard_id)  # the frontier is for this process alone
+    def __reduce__(self) -> tuple[type[Change], tuple[Mapping[str, Any] | EncodedRecord, str]]:
+        return type(self), (self._record, self.shard_id)  # the frontier is for this process alone
 
     def __repr__(self) -> str:
         try:
             keys: object = dict(self.keys)
         except DecodeError:
-            keys = self._detail.get("Keys")
+            keys = self.record.get("dynamodb", {}).get("Keys")
         time = self.created_at.isoformat() if self.has_time else "an unknown time"
         return f"<Change {self.event_name} {keys} at {time}>"
 

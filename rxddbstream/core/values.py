@@ -14,11 +14,16 @@ Source: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_strea
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeAlias
+
+import msgspec
 
 from rxddbstream.errors import DecodeError
+
+Decode: TypeAlias = Callable[[Any], Any]
 
 
 def decode_item(item: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -30,22 +35,35 @@ def decode_item(item: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     return {name: decode_value(value) for name, value in item.items()}
 
 
-def decode_value(value: Mapping[str, Any]) -> Any:
-    """Decode one attribute value, such as `{"S": "o-1"}`.
+def _decoder(blob: Decode) -> Decode:
+    """A decoder of attribute values, which differ in how binary is written."""
 
-    Raises:
-        DecodeError: the value is not exactly one member of a documented type.
-    """
-    try:
-        ((kind, raw),) = value.items()
-        return _DECODERS[kind](raw)
-    except DecodeError:
-        raise
-    except (KeyError, ValueError, TypeError, ArithmeticError, AttributeError) as error:
-        raise DecodeError(
-            f"not an attribute value: {_outline(value)}; one member was expected, of the type that goes with "
-            f"its name, which is one of {', '.join(_DECODERS)}. The record as it came is in Change.record."
-        ) from error
+    def decode(value: Mapping[str, Any]) -> Any:
+        try:
+            ((kind, raw),) = value.items()
+            return decoders[kind](raw)
+        except DecodeError:
+            raise
+        except (KeyError, ValueError, TypeError, ArithmeticError, AttributeError) as error:
+            raise DecodeError(
+                f"not an attribute value: {_outline(value)}; one member was expected, of the type that goes "
+                f"with its name, which is one of {', '.join(decoders)}. The record as it came is in "
+                "Change.record."
+            ) from error
+
+    decoders: dict[str, Decode] = {
+        "S": _same,
+        "N": _number,
+        "B": blob,
+        "BOOL": _same,
+        "NULL": lambda raw: None,
+        "M": lambda raw: {name: decode(value) for name, value in raw.items()},
+        "L": lambda raw: [decode(value) for value in raw],
+        "SS": _set_of(_same),
+        "NS": _set_of(_number),
+        "BS": _set_of(blob),
+    }
+    return decode
 
 
 def _outline(value: Any) -> str:
@@ -72,7 +90,7 @@ def _blob(raw: Any) -> bytes:
     return bytes(raw)
 
 
-def _set_of(decode: Callable[[Any], Any]) -> Callable[[Any], set[Any]]:
+def _set_of(decode: Decode) -> Decode:
     def decode_set(raw: Any) -> set[Any]:
         if isinstance(raw, str):
             raise TypeError(raw)
@@ -81,15 +99,30 @@ def _set_of(decode: Callable[[Any], Any]) -> Callable[[Any], set[Any]]:
     return decode_set
 
 
-_DECODERS: dict[str, Callable[[Any], Any]] = {
-    "S": _same,
-    "N": _number,
-    "B": _blob,
-    "BOOL": _same,
-    "NULL": lambda raw: None,
-    "M": decode_item,
-    "L": lambda raw: [decode_value(value) for value in raw],
-    "SS": _set_of(_same),
-    "NS": _set_of(_number),
-    "BS": _set_of(_blob),
-}
+_decode_boto3 = _decoder(_blob)
+_decode_json = _decoder(b64decode)
+
+
+def decode_value(value: Mapping[str, Any]) -> Any:
+    """Decode one attribute value as boto3 has it, such as `{"S": "o-1"}`.
+
+    Raises:
+        DecodeError: the value is not exactly one member of a documented type.
+    """
+    return _decode_boto3(value)
+
+
+def decode_json_value(value: bytes | msgspec.Raw) -> Any:
+    """Decode one attribute value from its JSON, in which binary is Base64.
+
+    Raises:
+        DecodeError: the value is not exactly one member of a documented type.
+
+    >>> decode_json_value(b'{"B": "AP8="}')
+    b'\\x00\\xff'
+    """
+    try:
+        decoded = msgspec.json.decode(value)
+    except msgspec.MsgspecError as error:
+        raise DecodeError(f"not an attribute value: {error}. The record is in Change.record.") from error
+    return _decode_json(decoded)

@@ -74,17 +74,19 @@ def test_what_needs_no_image_decodes_none() -> None:
 
 
 @pytest.mark.parametrize("member", IMAGES)
-def test_an_image_that_cannot_be_decoded_raises_at_each_touch_and_leaves_the_others_readable(
+def test_an_attribute_that_cannot_be_decoded_raises_at_each_touch_and_leaves_the_others_readable(
     member: str,
 ) -> None:
     good = {"id": {"S": "o-1"}}
-    broken = change(**{**dict.fromkeys(IMAGES, good), member: {"id": {"unknown": "type"}}})
+    bad = {"id": {"unknown": "type"}, "fine": {"S": "yes"}}
+    broken = change(**{**dict.fromkeys(IMAGES, good), member: bad})
 
     for _ in range(2):
         with pytest.raises(DecodeError):
-            IMAGES[member](broken)
+            IMAGES[member](broken)["id"]
+    assert IMAGES[member](broken)["fine"] == "yes"
     assert [image(broken) for name, image in IMAGES.items() if name != member] == [{"id": "o-1"}] * 2
-    assert broken.record["dynamodb"][member] == {"id": {"unknown": "type"}}
+    assert broken.record["dynamodb"][member] == bad
 
 
 @pytest.mark.parametrize("member", ["NewImage", "OldImage"])

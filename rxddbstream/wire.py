@@ -1,0 +1,99 @@
+"""GetRecords answers, decoded by msgspec in place of botocore's parser.
+
+botocore spends more than a hundred microseconds a record on walking through the answer with the service's
+model in hand. Here a page is split into its records, which are kept as JSON and looked into when somebody
+asks; see `rxddbstream.core.record`. All else stays botocore's: credentials, signing, endpoints, events,
+errors, the other operations, and any answer that is not as DynamoDB documents it.
+
+botocore's sessions take another factory of parsers as a component; see `accelerated`.
+"""
+
+from __future__ import annotations
+
+import copy
+from functools import cache
+from typing import Any
+
+import botocore.parsers
+import botocore.session
+import msgspec
+
+from rxddbstream.core.record import EncodedRecord
+from rxddbstream.errors import DecodeError
+
+
+class RecordJSON(EncodedRecord):
+    """A record of an answer; botocore makes the dict of it when it is asked for."""
+
+    __slots__ = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        parser, shape = _botocores_own()
+        response = {"status_code": 200, "headers": {}, "body": b'{"Records":[%b]}' % self}
+        try:
+            record = parser.parse(response, shape)["Records"][0]
+            return dict(record)
+        except Exception as error:
+            raise DecodeError(f"what came is not a record: {error}") from error
+
+
+class _Page(msgspec.Struct):
+    Records: list[msgspec.Raw] | None = None
+    NextShardIterator: str | None = None
+
+
+_PAGE = msgspec.json.Decoder(_Page)
+_OUTPUT = "GetRecordsOutput"
+
+
+class _Parser:
+    """Decodes GetRecords answers; leaves all others to the parser that botocore would use."""
+
+    def __init__(self, usual: Any) -> None:
+        self._usual = usual
+
+    def parse(self, response: dict[str, Any], shape: Any) -> Any:
+        if shape is None or shape.name != _OUTPUT or response["status_code"] >= 300:
+            return self._usual.parse(response, shape)
+        try:
+            page = _PAGE.decode(response["body"])
+        except msgspec.ValidationError:  # JSON, but of another kind
+            return self._usual.parse(response, shape)
+        except msgspec.DecodeError as error:
+            # botocore would make an empty answer of a body that was cut.
+            raise botocore.parsers.ResponseParserError(f"the answer is no JSON: {error}") from error
+        answer = self._usual.parse({**response, "body": b"{}"}, shape)  # what goes with every answer
+        if page.Records is not None:
+            answer["Records"] = [RecordJSON(record) for record in page.Records]
+        if page.NextShardIterator is not None:
+            answer["NextShardIterator"] = page.NextShardIterator
+        return answer
+
+
+class _ParserFactory:
+    def __init__(self, usual: Any) -> None:
+        self._usual = usual
+
+    def create_parser(self, protocol_name: str) -> Any:
+        parser = self._usual.create_parser(protocol_name)
+        return _Parser(parser) if protocol_name == "json" else parser
+
+
+def accelerated(session: botocore.session.Session) -> botocore.session.Session:
+    """A session like the given one, whose clients decode GetRecords fast; the given one stays as it is.
+
+    Credentials, configuration and event handlers are the same objects.
+    """
+    session.get_credentials()  # found once, for both
+    twin = copy.copy(session)
+    get_component = session.get_component
+    factory = _ParserFactory(get_component("response_parser_factory"))
+    twin.get_component = lambda name: factory if name == "response_parser_factory" else get_component(name)
+    return twin
+
+
+@cache
+def _botocores_own() -> tuple[Any, Any]:
+    """botocore's parser, and what it is to expect of GetRecords."""
+    model = botocore.session.get_session().get_service_model("dynamodbstreams")
+    return botocore.parsers.create_parser("json"), model.operation_model("GetRecords").output_shape

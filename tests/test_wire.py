@@ -1,0 +1,307 @@
+"""GetRecords answers decoded by msgspec: what boto3 makes of the same bytes, and no session altered."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import pickle
+import sys
+from typing import Any
+
+import boto3
+import botocore.parsers
+import botocore.session
+import pytest
+from botocore.parsers import ResponseParserError
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rxddbstream.connecting import connect
+from rxddbstream.core.model import Change
+from rxddbstream.core.record import EncodedRecord
+from rxddbstream.core.values import decode_item
+from rxddbstream.errors import DecodeError
+from rxddbstream.testing import SimulatedStream
+from rxddbstream.wire import RecordJSON, accelerated
+
+ARN = "arn:aws:dynamodb:eu-west-1:123456789012:table/orders/stream/2026-01-31T12:00:00.000"
+NUMBER = "100000000000000000001"
+
+MODEL = botocore.session.get_session().get_service_model("dynamodbstreams")
+OUTPUT = MODEL.operation_model("GetRecords").output_shape
+PLAIN = botocore.parsers.create_parser("json")
+FAST = (
+    accelerated(botocore.session.get_session()).get_component("response_parser_factory").create_parser("json")
+)
+
+
+def parse(parser: Any, body: bytes, status: int = 200) -> Any:
+    headers = {"x-amzn-RequestId": "R-1", "Date": "Fri, 27 May 2022 13:36:13 GMT"}
+    return parser.parse({"status_code": status, "headers": headers, "body": body}, OUTPUT)
+
+
+def as_boto3_has_it(answer: dict[str, Any]) -> dict[str, Any]:
+    """With each record as the dict that `Change.record` gives."""
+    if "Records" not in answer:
+        return answer
+    return {**answer, "Records": [Change(record, "shard").record for record in answer["Records"]]}
+
+
+texts = st.text(max_size=6)
+numbers = st.decimals(allow_nan=False, allow_infinity=False).map(str)
+blobs = st.binary(max_size=6).map(lambda raw: base64.b64encode(raw).decode())
+
+
+def attribute_values() -> st.SearchStrategy[dict[str, Any]]:
+    plain = st.one_of(
+        st.fixed_dictionaries({"S": texts}),
+        st.fixed_dictionaries({"N": numbers}),
+        st.fixed_dictionaries({"B": blobs}),
+        st.fixed_dictionaries({"BOOL": st.booleans()}),
+        st.fixed_dictionaries({"NULL": st.just(True)}),
+        st.fixed_dictionaries({"SS": st.lists(texts, max_size=3)}),
+        st.fixed_dictionaries({"NS": st.lists(numbers, max_size=3)}),
+        st.fixed_dictionaries({"BS": st.lists(blobs, max_size=3)}),
+    )
+    return st.recursive(
+        plain,
+        lambda inner: (
+            st.fixed_dictionaries({"L": st.lists(inner, max_size=3)})
+            | st.fixed_dictionaries({"M": st.dictionaries(texts, inner, max_size=3)})
+        ),
+        max_leaves=8,
+    )
+
+
+items = st.dictionaries(texts, attribute_values(), max_size=4)
+odd = st.one_of(  # what DynamoDB does not document
+    st.none(),
+    st.just({}),
+    st.fixed_dictionaries({"Q": texts}),
+    st.fixed_dictionaries({"S": texts, "N": numbers}),
+    st.fixed_dictionaries({"S": st.none()}),
+)
+odd_items = st.dictionaries(texts, attribute_values() | odd, max_size=4)
+
+
+def records(item: st.SearchStrategy[Any], *, missing: bool) -> st.SearchStrategy[dict[str, Any]]:
+    always = {"SequenceNumber": st.just(NUMBER)}
+    perhaps: dict[str, Any] = {
+        "ApproximateCreationDateTime": st.integers(0, 2**31) | st.floats(0, 2**31).map(lambda t: round(t, 3)),
+        "Keys": item,
+        "NewImage": item,
+        "OldImage": item,
+        "SizeBytes": st.integers(0, 400_000),
+        "StreamViewType": st.sampled_from(["KEYS_ONLY", "NEW_AND_OLD_IMAGES"]),
+    }
+    if missing:
+        perhaps = {name: value | st.none() for name, value in {**always, **perhaps}.items()}
+        perhaps["Unknown"] = st.just({"member": [1]})
+        always = {}
+    detail = st.fixed_dictionaries(always, optional=perhaps)
+    top: dict[str, Any] = {
+        "eventID": texts,
+        "eventName": st.sampled_from(["INSERT", "MODIFY", "REMOVE"]),
+        "eventVersion": st.just("1.1"),
+        "eventSource": st.just("aws:dynamodb"),
+        "awsRegion": texts,
+        "dynamodb": detail,
+        "userIdentity": st.fixed_dictionaries({}, optional={"PrincipalId": texts, "Type": texts}),
+    }
+    if missing:
+        top = {name: value | st.none() for name, value in top.items()}
+        top["Unknown"] = st.just(["member"])
+    return st.fixed_dictionaries({}, optional=top)
+
+
+def answers(item: st.SearchStrategy[Any], *, missing: bool) -> st.SearchStrategy[dict[str, Any]]:
+    members: dict[str, Any] = {
+        "Records": st.lists(records(item, missing=missing), max_size=3),
+        "NextShardIterator": texts,
+    }
+    if missing:
+        members = {name: value | st.none() for name, value in members.items()} | {"Unknown": st.just(1)}
+    return st.fixed_dictionaries({}, optional=members)
+
+
+@settings(max_examples=150, deadline=None)
+@given(answers(items, missing=False) | answers(odd_items, missing=True), st.booleans())
+def test_the_answer_is_what_boto3_makes_of_the_same_bytes(answer: dict[str, Any], ascii_only: bool) -> None:
+    body = json.dumps(answer, ensure_ascii=ascii_only).encode()
+
+    fast = parse(FAST, body)
+
+    assert as_boto3_has_it(fast) == parse(PLAIN, body)
+    for record in fast.get("Records") or ():
+        assert isinstance(record, EncodedRecord)
+
+
+@settings(max_examples=150, deadline=None)
+@given(records(items, missing=False) | records(items, missing=True))
+def test_a_change_says_the_same_of_json_as_of_boto3s_dict(record: dict[str, Any]) -> None:
+    body = json.dumps({"Records": [record]}).encode()
+    of_json = Change(parse(FAST, body)["Records"][0], "shard")
+    of_dict = Change(parse(PLAIN, body)["Records"][0], "shard")
+
+    for name in ("event_name", "sequence_number", "event_id", "size_bytes", "view_type", "has_time"):
+        assert getattr(of_json, name) == getattr(of_dict, name), name
+    for name in ("keys", "new_image", "old_image", "user_identity", "is_ttl_delete"):
+        assert getattr(of_json, name) == getattr(of_dict, name), name
+    if of_dict.has_time:
+        # botocore rounds to microseconds in its own way.
+        assert abs((of_json.created_at - of_dict.created_at).total_seconds()) < 2e-6
+    assert of_json == of_dict
+    assert hash(of_json) == hash(of_dict)
+
+
+@settings(max_examples=100, deadline=None)
+@given(items)
+def test_an_image_of_json_has_the_values_of_boto3s(item: dict[str, Any]) -> None:
+    body = json.dumps({"Records": [{"dynamodb": {"NewImage": item}}]}).encode()
+    plain = parse(PLAIN, body)["Records"][0]["dynamodb"]["NewImage"]
+
+    image = Change(parse(FAST, body)["Records"][0], "shard").new_image
+
+    assert image is not None
+    assert dict(image) == decode_item(plain)
+    assert list(image) == list(item)
+    assert "no such attribute" not in image
+
+
+CUT = [b"", b"{", b'{"Records": [{', b'{"Records": [{"eventID": "1"}], "NextShardIter', b"<html>"]
+
+
+@pytest.mark.parametrize("body", CUT)
+def test_a_body_that_was_cut_is_an_error_and_not_an_empty_answer(body: bytes) -> None:
+    assert "Records" not in parse(PLAIN, body)
+    with pytest.raises(ResponseParserError):
+        parse(FAST, body)
+
+
+@pytest.mark.parametrize("body", [b"null", b"[]", b"5", b'{"Records": {}}', b'{"NextShardIterator": 5}'])
+def test_json_of_another_kind_is_left_to_botocore(body: bytes) -> None:
+    def outcome(parser: Any) -> Any:
+        try:
+            return parse(parser, body)
+        except Exception as error:  # noqa: BLE001 - botocore has no one kind for it
+            return type(error)
+
+    assert outcome(FAST) == outcome(PLAIN)
+
+
+@pytest.mark.parametrize("status", [301, 400, 500])
+def test_errors_are_left_to_botocore(status: int) -> None:
+    body = b'{"__type": "com.amazonaws.dynamodb#ExpiredIteratorException", "message": "old"}'
+
+    assert parse(FAST, body, status) == parse(PLAIN, body, status)
+
+
+@pytest.mark.parametrize("record", [b"5", b"null", b'"text"', b"[]"])
+def test_a_record_that_is_none_is_an_error_when_it_is_looked_at(record: bytes) -> None:
+    change = Change(parse(FAST, b'{"Records": [%b]}' % record)["Records"][0], "shard")
+
+    with pytest.raises(DecodeError):
+        _ = change.event_name, change.record["eventName"]
+
+
+def test_an_image_that_is_no_item_is_an_error_that_names_what_it_is() -> None:
+    change = Change(RecordJSON(b'{"eventName": "INSERT", "dynamodb": {"NewImage": "text"}}'), "shard")
+
+    assert change.event_name == "INSERT"
+    with pytest.raises(DecodeError, match="not an item"):
+        _ = change.new_image
+
+
+def test_touching_an_attribute_decodes_no_other() -> None:
+    change = Change(
+        RecordJSON(b'{"dynamodb": {"NewImage": {"a": {"N": "1"}, "b": {"Q": 1}}, "OldImage": []}}'), "shard"
+    )
+
+    assert change.new_image is not None
+    assert change.new_image["a"] == 1
+    with pytest.raises(DecodeError, match=r"{Q: int}"):
+        _ = change.new_image["b"]
+
+
+def test_a_kept_change_does_not_keep_its_page_alive() -> None:
+    page = json.dumps({"Records": [{"eventID": f"{n:01000}"} for n in range(100)]}).encode()
+    record = parse(FAST, page)["Records"][0]
+
+    assert type(record) is RecordJSON  # bytes of its own, not a view of the page
+    assert sys.getsizeof(record) < 1100
+
+
+@pytest.mark.parametrize("touch", [False, True])
+def test_a_change_of_json_can_be_pickled(touch: bool) -> None:
+    change = Change(RecordJSON(b'{"eventName": "INSERT", "dynamodb": {"Keys": {"id": {"S": "a"}}}}'), "shard")
+    if touch:
+        assert change.keys == {"id": "a"}
+
+    other = pickle.loads(pickle.dumps(change))
+
+    assert other == change
+    assert other.keys == {"id": "a"}
+    assert pickle.loads(pickle.dumps(change.keys)) == {"id": "a"}
+
+
+# --- sessions -----------------------------------------------------------------------------------
+
+
+def test_a_given_session_is_not_altered_and_its_settings_hold() -> None:
+    session = boto3.Session("their-key", "their-secret", region_name="eu-north-1")
+    called: list[str] = []
+    session.events.register("before-parameter-build.dynamodb-streams", lambda **_: called.append("theirs"))
+    factory = session._session.get_component("response_parser_factory")
+    session.get_credentials()
+    settings = dict(session._session.__dict__)
+
+    boto = connect(ARN, now=lambda: None, session=session)._boto  # type: ignore[arg-type,return-value]
+    boto.meta.events.register("before-send", lambda request, **_: _answered(request))
+    boto.get_records(ShardIterator="iterator")
+
+    assert called == ["theirs"]
+    assert boto._request_signer._credentials.access_key == "their-key"
+    assert boto.meta.region_name == "eu-north-1"
+    assert session._session.get_component("response_parser_factory") is factory
+    assert session._session.__dict__ == settings
+    plain = session.client("dynamodbstreams")
+    plain.meta.events.register("before-send", lambda request, **_: _answered(request))
+    assert type(plain.get_records(ShardIterator="iterator")["Records"][0]) is dict
+
+
+def _answered(request: Any) -> Any:
+    from botocore.awsrequest import AWSResponse
+
+    class Raw:
+        def stream(self, **_: Any) -> Any:
+            yield b'{"Records": [{"eventID": "1"}]}'
+
+    return AWSResponse(request.url, 200, {}, Raw())
+
+
+def test_the_default_parsers_of_a_given_session_hold_for_all_that_botocore_parses() -> None:
+    session = botocore.session.get_session()
+    session.get_component("response_parser_factory").set_parser_defaults(
+        timestamp_parser=lambda value: "then"
+    )
+    parser = accelerated(session).get_component("response_parser_factory").create_parser("json")
+    shape = MODEL.operation_model("DescribeStream").output_shape
+    body = b'{"StreamDescription": {"CreationRequestDateTime": 1}}'
+
+    answer = parser.parse({"status_code": 200, "headers": {}, "body": body}, shape)
+
+    assert answer["StreamDescription"]["CreationRequestDateTime"] == "then"
+
+
+def test_a_ready_made_client_is_not_accelerated_and_the_log_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    client = boto3.client("dynamodbstreams", region_name="eu-west-1")
+    with caplog.at_level(logging.INFO, "rxddbstream"):
+        connect(ARN, now=lambda: None, client=client)  # type: ignore[arg-type,return-value]
+        assert [line.getMessage() for line in caplog.records] == [
+            "client= decodes with botocore's own parser, which is slow; with session= in its place, "
+            "GetRecords answers are decoded by rxddbstream"
+        ]
+        caplog.clear()
+        connect(ARN, now=lambda: None, client=SimulatedStream().client)  # type: ignore[arg-type,return-value]
+        assert not caplog.records
