@@ -28,9 +28,10 @@ if TYPE_CHECKING:
     from rxddbstream.delivery import ShardStream
     from rxddbstream.dynamodb_checkpoints import DynamoDBCheckpoints
     from rxddbstream.observers import print_change_record, print_json, print_summary
+    from rxddbstream.progress import Statistics
     from rxddbstream.running import aiterate, iterate, run
     from rxddbstream.scheduler import TimerPoolScheduler
-    from rxddbstream.stream import changes, shards
+    from rxddbstream.stream import Stream, changes, shards
 
 _HOME = {
     "CheckpointStore": "checkpoints",
@@ -55,6 +56,8 @@ _HOME = {
     "iterate": "running",
     "run": "running",
     "TimerPoolScheduler": "scheduler",
+    "Statistics": "progress",
+    "Stream": "stream",
     "changes": "stream",
     "shards": "stream",
 }
@@ -74,6 +77,8 @@ __all__ = [
     "ShardOpened",
     "ShardStream",
     "SqliteCheckpoints",
+    "Statistics",
+    "Stream",
     "Throttled",
     "TimerPoolScheduler",
     "aiterate",

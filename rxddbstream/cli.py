@@ -25,6 +25,8 @@ from rxddbstream.errors import ConfigurationError, StreamError
 if TYPE_CHECKING:
     from argparse import Namespace
 
+    from reactivex import Observable
+
     from rxddbstream.client import StreamClient
     from rxddbstream.core.model import Change
 
@@ -63,7 +65,7 @@ def _watch(args: Namespace) -> int:
     import rxddbstream as rxd
 
     notes = _Notes()
-    source = rxd.changes(
+    source: Observable[rxd.Change] = rxd.changes(
         args.stream,
         start=_start(args.start),
         follow=not args.no_follow,

@@ -51,8 +51,12 @@ class ShardStream(Observable[Change]):
         return f"<ShardStream {self.shard.id} from {self.position}>"
 
 
-def merge_shards(source: Observable[ShardStream]) -> Observable[Change]:
-    """All shards' changes as one stream, each shard's in order.
+def merge_shards(
+    source: Observable[ShardStream],
+    observer: abc.ObserverBase[Change],
+    scheduler: abc.SchedulerBase | None = None,
+) -> abc.DisposableBase:
+    """Subscribe to all shards' changes as one stream, each shard's in order.
 
     ::
 
@@ -61,13 +65,7 @@ def merge_shards(source: Observable[ShardStream]) -> Observable[Change]:
                  B: -b1----b2--|
         ----a1-a2--b1--a3--b2--|
     """
-
-    def subscribe(
-        observer: abc.ObserverBase[Change], scheduler: abc.SchedulerBase | None = None
-    ) -> abc.DisposableBase:
-        return _Merge(observer, scheduler).start(source)
-
-    return Observable(subscribe)
+    return _Merge(observer, scheduler).start(source)
 
 
 class _Delivery:

@@ -40,7 +40,10 @@ from rxddbstream.errors import (
 )
 from rxddbstream.events import EventObserver, EventSink
 from rxddbstream.keeping import Keeper
-from rxddbstream.polling import Failures, OnGap, Reading
+from rxddbstream.polling import pages
+from rxddbstream.progress import Progress
+from rxddbstream.reading import OnGap, Reading
+from rxddbstream.retrying import Failures
 from rxddbstream.stepping import Stepper, Wait
 
 FULL_LISTING_INTERVAL = 60.0
@@ -64,6 +67,7 @@ class Discovery:
         connect: makes the client; may fail, and is tried again where that may help.
         scheduler: where the discovery runs.
         polls: where the shards are polled.
+        progress: is told how far the reading has come.
         observer: gets the shards.
     """
 
@@ -77,6 +81,7 @@ class Discovery:
         checkpoints: CheckpointStore | None,
         on_gap: OnGap,
         events: EventObserver | None,
+        progress: Progress,
         scheduler: abc.SchedulerBase,
         polls: abc.SchedulerBase,
         observer: abc.ObserverBase[ShardStream],
@@ -88,6 +93,7 @@ class Discovery:
         self._checkpoints = checkpoints
         self._keeper: Keeper | None = None
         self._on_gap: OnGap = on_gap
+        self._progress = progress
         self._scheduler = scheduler
         self._polls = polls
         self._observer = observer
@@ -118,6 +124,8 @@ class Discovery:
     def _shard_ended(self, shard: Shard) -> None:
         with self._lock:
             self._lineage.end(shard.id)
+            expects_children = self._lineage.expects_child(shard.id)
+        self._progress.ended(shard.id, expects_children)
         self._process.wake()
 
     def _discover(self) -> Generator[Wait, None, None]:
@@ -150,6 +158,7 @@ class Discovery:
             events=self._events,
             ended=self._shard_ended,
             jitter=random.random,
+            progress=self._progress,
             keeper=self._keeper,
         )
         self._lineage = Lineage(position, began=began_at, follow=self._follow, kept=kept)
@@ -236,8 +245,9 @@ class Discovery:
         self._emit(ready)
 
     def _emit(self, ready: list[Ready]) -> None:
+        self._progress.opened(ready, self._reading.listed_at)
         for start in ready:
-            self._observer.on_next(ShardStream(start.shard, start.position, self._reading.pages(start)))
+            self._observer.on_next(ShardStream(start.shard, start.position, pages(self._reading, start)))
 
     def _list_again(self) -> Generator[Wait, None, None]:
         _, shards = yield from self._list_all()
@@ -308,6 +318,7 @@ class Discovery:
                 delay = failures.delay_after(error, self._now())
                 if delay is None:
                     raise
+                self._progress.counts.retried()
                 failures.report(self._events, None, error, delay)
                 yield Wait(delay)
 

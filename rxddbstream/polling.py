@@ -6,17 +6,12 @@ does with a page is none of a retry's business.
 
 from __future__ import annotations
 
-import logging
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 from reactivex import Observable, abc
 from reactivex.disposable import MultipleAssignmentDisposable
 
-from rxddbstream.client import StreamClient
 from rxddbstream.core import model, pacing
 from rxddbstream.core.frontier import Frontier
 from rxddbstream.core.lineage import Ready
@@ -28,112 +23,59 @@ from rxddbstream.core.messages import (
     Iterator,
     Listed,
     LookUp,
+    Records,
     Request,
 )
-from rxddbstream.core.model import Gap, Page, Shard, ShardClosed, ShardOpened
+from rxddbstream.core.model import Gap, Page, ShardClosed, ShardOpened
 from rxddbstream.core.position import AtTime, Latest, Position
 from rxddbstream.core.reader import ShardReader
 from rxddbstream.errors import (
-    DataTrimmed,
     IteratorExpired,
     IteratorTrimmed,
     RequestFailed,
     ServiceUnavailable,
     ShardNotFound,
-    Throttled,
     TransientError,
 )
-from rxddbstream.events import EventSink
-from rxddbstream.keeping import Keeper
-
-OnGap = Literal["raise", "skip"]
+from rxddbstream.reading import Reading
+from rxddbstream.retrying import Failures
 
 DOUBT_CEILING = 5.0  # seconds between two doubtful answers, of which some take many to be believed
 
-log = logging.getLogger("rxddbstream")
 
+def pages(reading: Reading, start: Ready) -> Observable[Page]:
+    """A shard's pages, from where it starts to its end.
 
-@dataclass(slots=True)
-class Reading:
-    """What the shards of one subscription share.
+    ::
 
-    Attributes:
-        client: the stream.
-        scheduler: where polls run.
-        poll: how often.
-        bounded: whether to end at `listed_at`.
-        listed_at: the service's time of the first listing.
-        began: the same, of the consumer's first run.
-        on_gap: what to do when changes were lost.
-        events: who is told.
-        ended: to be called when a shard was read to its end and all of it was delivered.
-        jitter: random numbers in [0, 1).
-        keeper: the checkpoints, if any are kept.
+        --page-----page-page-------------page-|   read to the end of the shard
+        --page-----page-----#                     lost changes, a denied permission, ...
     """
 
-    client: StreamClient
-    scheduler: abc.SchedulerBase
-    poll: pacing.Poll
-    bounded: bool
-    listed_at: datetime
-    began: datetime
-    on_gap: OnGap
-    events: EventSink
-    ended: Callable[[Shard], None]
-    jitter: Callable[[], float]
-    keeper: Keeper | None = None
-    _budget: pacing.CallBudget = field(init=False)
-    _lock: threading.Lock = field(init=False, default_factory=threading.Lock)
+    def subscribe(observer: abc.ObserverBase[Page], _: abc.SchedulerBase | None = None) -> abc.DisposableBase:
+        return _Poller(reading, start, observer).start()
 
-    def __post_init__(self) -> None:
-        self._budget = pacing.CallBudget(self.poll.calls_per_second)
-
-    def wait_for_turn(self) -> float:
-        """Take the next turn to call GetRecords; seconds until it comes."""
-        if self.poll.calls_per_second is None:
-            return 0.0
-        with self._lock:
-            return self._budget.wait(self.scheduler.now.timestamp())
-
-    def report(self, gap: Gap) -> DataTrimmed | None:
-        """Tell of a loss; the error to end with, None to go on."""
-        self.events.emit(gap)
-        message = f"shard {gap.shard_id} of {self.client.arn}: changes were lost: {gap.reason}"
-        if self.on_gap == "skip":
-            log.warning("%s", message)
-            return None
-        return DataTrimmed(
-            f"{message}. Pass on_gap='skip' to go on with what is left; a consumer must not be away for "
-            "longer than the 24 hours that the service keeps changes",
-            gap.shard_id,
-            gap.after,
-        )
-
-    def pages(self, start: Ready) -> Observable[Page]:
-        """A shard's pages, from where it starts to its end.
-
-        ::
-
-            --page-----page-page-------------page-|   read to the end of the shard
-            --page-----page-----#                     lost changes, a denied permission, ...
-        """
-
-        def subscribe(
-            observer: abc.ObserverBase[Page], _: abc.SchedulerBase | None = None
-        ) -> abc.DisposableBase:
-            return _Poller(self, start, observer).start()
-
-        return Observable(subscribe)
+    return Observable(subscribe)
 
 
 class _Poller:
-    """One subscription to one shard."""
+    """One subscription to one shard.
+
+    Behind a page with records the next call is made at once, while the page is delivered. Its answer waits
+    until that is over; there is never more than one ahead::
+
+        call 1 ── deliver 1 ────────────┐── deliver 2 ──────────
+                  call 2 ── (waits) ────┘   call 3 ── (waits) ──
+    """
 
     def __init__(self, reading: Reading, start: Ready, observer: abc.ObserverBase[Page]) -> None:
         self._reading = reading
         self._position = start.position
         self._observer = observer
         self._next_tick = MultipleAssignmentDisposable()
+        self._lock = threading.Lock()  # guards these two; never held while calling out
+        self._is_delivering = False
+        self._ahead: tuple[Request, Answer | Exception] | None = None
         self._opened = False
         self._last_change: model.Change | None = None
         self._failures = Failures(reading.poll, reading.jitter)
@@ -161,20 +103,44 @@ class _Poller:
     def _schedule(self, delay: float) -> None:
         self._next_tick.disposable = self._reading.scheduler.schedule_relative(delay, self._tick)
 
-    def _tick(self, scheduler: abc.SchedulerBase, state: Any = None) -> None:
+    def _tick(self, _: abc.SchedulerBase, state: Any = None) -> None:
         if isinstance(self._reader.next_request(), GetRecords):
-            wait = self._reading.wait_for_turn()
-            if wait > 0:
-                self._next_tick.disposable = scheduler.schedule_relative(wait, self._call)
-                return
-        self._call()
+            self._reading.in_turn(self._call, self._reader.lag)
+        else:
+            self._call()
 
-    def _call(self, _: abc.SchedulerBase | None = None, state: Any = None) -> None:
-        reader = self._reader
-        request = reader.next_request()
+    def _call(self) -> None:
+        if self._next_tick.is_disposed:
+            return
+        request = self._reader.next_request()
+        answer: Answer | Exception
         try:
             answer = self._answer(request)
-            outcome = reader.receive(answer, self._reading.client.answered_at)
+        except Exception as error:  # noqa: BLE001 - handled in its turn, like an answer
+            answer = error
+        self._take(request, answer)
+
+    def _take(self, request: Request, answer: Answer | Exception) -> None:
+        with self._lock:
+            if self._is_delivering:
+                self._ahead = request, answer
+                return
+            self._is_delivering = True
+        if not self._next_tick.is_disposed:
+            self._handle(request, answer)
+        with self._lock:
+            self._is_delivering = False
+            ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            # Not here: other shards have their turn in between.
+            self._next_tick.disposable = self._reading.scheduler.schedule(lambda *_: self._take(*ahead))
+
+    def _handle(self, request: Request, answer: Answer | Exception) -> None:
+        reader, reading = self._reader, self._reading
+        try:
+            if isinstance(answer, Exception):
+                raise answer
+            outcome = reader.receive(answer, reading.client.answered_at)
         except TransientError as error:
             self._retry(error)
             return
@@ -184,23 +150,35 @@ class _Poller:
         self._failures.forget()
         if isinstance(answer, Iterator) and not self._opened:
             self._opened = True
-            self._reading.events.emit(ShardOpened(reader.shard, self._position))
+            reading.events.emit(ShardOpened(reader.shard, self._position))
+        is_ahead = False
         if isinstance(outcome, Page):
-            self._last_change = outcome.changes[-1]
-            self._observer.on_next(outcome)
-            if self._reading.keeper is not None:
-                self._reading.keeper.delivered(len(outcome.changes))
+            is_ahead = not reader.ended
+            if is_ahead:
+                self._schedule(0.0)
+            self._deliver(outcome)
         elif isinstance(outcome, Gap):
-            loss = self._reading.report(outcome)
+            loss = reading.report(outcome)
             if loss is not None:
                 self._observer.on_error(loss)
                 return
+        elif reader.quiet_until is not None:
+            reading.progress.caught_up(reader.shard.id, reader.quiet_until)
         if self._next_tick.is_disposed:
             return
         if reader.ended:
             self._end()
-        else:
+        elif not is_ahead:
             self._schedule(self._delay_after(request))
+
+    def _deliver(self, page: Page) -> None:
+        self._last_change = last = page.changes[-1]
+        self._observer.on_next(page)
+        if self._reading.keeper is not None:
+            self._reading.keeper.delivered(len(page.changes))
+        self._reading.progress.read(
+            page.shard_id, last.created_at if last.has_time else None, self._reader.lag
+        )
 
     def _answer(self, request: Request) -> Answer:
         client, shard_id = self._reading.client, self._reader.shard.id
@@ -209,7 +187,7 @@ class _Poller:
                 case GetIterator(position):
                     return client.get_iterator(shard_id, position)
                 case GetRecords(iterator):
-                    return client.get_records(shard_id, iterator)
+                    return self._get_records(iterator)
                 case LookUp():
                     return self._look_up(shard_id)
         except IteratorExpired:
@@ -223,6 +201,13 @@ class _Poller:
             if self._reader.may_be_refused and not isinstance(request, LookUp):
                 return Fault.REFUSED
             raise
+
+    def _get_records(self, iterator: str) -> Records:
+        counts = self._reading.progress.counts
+        counts.called()
+        answer = self._reading.client.get_records(self._reader.shard.id, iterator)
+        counts.answered(answer.records or ())
+        return answer
 
     def _look_up(self, shard_id: str) -> Listed:
         after: str | None = None
@@ -251,6 +236,7 @@ class _Poller:
         if delay is None:
             self._observer.on_error(error)
             return
+        reading.progress.counts.retried()
         self._failures.report(reading.events, self._reader.shard.id, error, delay)
         self._schedule(delay)
 
@@ -271,32 +257,3 @@ class _Poller:
             frontier.end()
         self._reading.events.emit(ShardClosed(shard))
         self._reading.ended(shard)
-
-
-class Failures:
-    """Failures of one call in a row."""
-
-    def __init__(self, poll: pacing.Poll, jitter: Callable[[], float]) -> None:
-        self._give_up_after = poll.give_up_after
-        self._jitter = jitter
-        self._count = 0
-        self._since = 0.0
-
-    def forget(self) -> None:
-        """The call was answered."""
-        self._count = 0
-
-    def delay_after(self, error: TransientError, now: float) -> float | None:
-        """Seconds to wait before the next try; None to give up."""
-        if not self._count:
-            self._since = now
-        self._count += 1
-        if self._give_up_after is not None and now - self._since >= self._give_up_after:
-            return None
-        return pacing.backoff(self._count, self._jitter())
-
-    def report(self, events: EventSink, shard_id: str | None, error: TransientError, delay: float) -> None:
-        """Tell of the last one."""
-        log.warning("%s; attempt %d, the next in %.2f s", error, self._count, delay)
-        kind = model.Throttled if isinstance(error, Throttled) else model.Retrying
-        events.emit(kind(shard_id, error, self._count, delay))

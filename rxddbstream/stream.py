@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from reactivex import Observable, abc
 from reactivex.disposable import CompositeDisposable, Disposable
@@ -18,10 +19,33 @@ from rxddbstream.delivery import ShardStream, merge_shards
 from rxddbstream.discovery import Discovery
 from rxddbstream.errors import ConfigurationError
 from rxddbstream.events import EventObserver
-from rxddbstream.polling import OnGap
+from rxddbstream.progress import Counts, Statistics
+from rxddbstream.reading import OnGap
 from rxddbstream.scheduler import TimerPoolScheduler
 
 WORKERS = 16
+
+T = TypeVar("T")
+
+
+class Stream(Observable[T]):
+    """What `changes` and `shards` return: an Observable that says how the reading goes.
+
+    >>> stream = changes("orders")
+    >>> stream.statistics().records
+    0
+    """
+
+    def __init__(self, subscribe: Callable[..., abc.DisposableBase], counts: Counts) -> None:
+        super().__init__(subscribe)
+        self._counts = counts
+
+    def statistics(self) -> Statistics:
+        """A snapshot of what its subscriptions have done so far; it costs next to nothing.
+
+        Counts add up over all of them; lag and watermark are those of the newest one.
+        """
+        return self._counts.statistics()
 
 
 def changes(
@@ -39,7 +63,7 @@ def changes(
     region_name: str | None = None,
     profile_name: str | None = None,
     endpoint_url: str | None = None,
-) -> Observable[Change]:
+) -> Stream[Change]:
     """The changes of a table's items, as they happen.
 
     An item's changes come in the order in which they were made, right across splits of its shard.
@@ -79,23 +103,22 @@ def changes(
     >>> from reactivex import operators as ops
     >>> inserts = changes("orders").pipe(ops.filter(lambda change: change.event_name == "INSERT"))
     """
-    return merge_shards(
-        shards(
-            stream,
-            start=start,
-            follow=follow,
-            checkpoints=checkpoints,
-            on_gap=on_gap,
-            events=events,
-            poll=poll,
-            scheduler=scheduler,
-            client=client,
-            session=session,
-            region_name=region_name,
-            profile_name=profile_name,
-            endpoint_url=endpoint_url,
-        )
+    source = shards(
+        stream,
+        start=start,
+        follow=follow,
+        checkpoints=checkpoints,
+        on_gap=on_gap,
+        events=events,
+        poll=poll,
+        scheduler=scheduler,
+        client=client,
+        session=session,
+        region_name=region_name,
+        profile_name=profile_name,
+        endpoint_url=endpoint_url,
     )
+    return Stream(partial(merge_shards, source), source._counts)
 
 
 def shards(
@@ -113,7 +136,7 @@ def shards(
     region_name: str | None = None,
     profile_name: str | None = None,
     endpoint_url: str | None = None,
-) -> Observable[ShardStream]:
+) -> Stream[ShardStream]:
     """A table's stream as an Observable of its shards, each itself an Observable of changes.
 
     ::
@@ -132,6 +155,7 @@ def shards(
     >>> from reactivex import operators as ops
     >>> per_shard = shards("orders").pipe(ops.flat_map(lambda shard: shard.pipe(ops.count())))
     """
+    counts = Counts()
     _check(stream, start, on_gap, client, session, region_name, profile_name, endpoint_url)
 
     def subscribe(
@@ -158,6 +182,7 @@ def shards(
             checkpoints=checkpoints,
             on_gap=on_gap,
             events=events,
+            progress=counts.begin(),
             # A slow observer can hold up all polls; discovery must go on.
             scheduler=getattr(polls, "control", polls),
             polls=polls,
@@ -168,7 +193,7 @@ def shards(
             return subscription
         return CompositeDisposable(subscription, Disposable(own.shutdown))
 
-    return Observable(subscribe)
+    return Stream(subscribe, counts)
 
 
 def _check(stream: str, start: Start, on_gap: str, client: Any, *for_making_one: object) -> None:

@@ -288,3 +288,25 @@ def test_what_is_written_when_a_shard_is_told_to_be_opened_is_not_missed(schedul
     source.subscribe(seen.append)
     scheduler.advance_by(5)
     assert len(seen) == 1
+
+
+def test_with_a_budget_the_shard_that_is_behind_gets_every_other_call(scheduler):
+    sim = SimulatedStream(scheduler=scheduler, shards=20, page_size=1)
+    behind = sim.shards[0].id
+    for n in range(200):
+        sim.put_into(behind, "item", n=n)
+    scheduler.advance_by(3600)
+    reader = read(
+        sim, scheduler, start="trim_horizon", poll=rxd.Poll(fastest=0.1, slowest=0.1, calls_per_second=10)
+    )
+    calls = sim.calls["GetRecords"]
+    scheduler.advance_by(20)
+    delivered = len(reader.changes)
+    for shard in sim.shards:
+        sim.put_into(shard.id, f"late-{shard.id}")
+    scheduler.advance_by(60)
+
+    assert sim.calls["GetRecords"] - calls <= 10 * 80 + 1
+    assert delivered >= 0.4 * 200  # half of the calls, and not a twentieth of them
+    assert len(reader.changes) == 220
+    reader.subscription.dispose()

@@ -259,3 +259,60 @@ def test_a_process_that_is_done_does_not_wait_for_a_subscription():
         begun = time.monotonic()
         assert process.wait(10) == 0
         assert time.monotonic() - begun < 1.5
+
+
+def test_one_page_is_fetched_while_another_one_is_delivered_and_no_more():
+    sim = SimulatedStream(page_size=10)
+    for n in range(50):
+        sim.put("item", n=n)
+    release, seen = threading.Event(), []
+
+    def observe(change):
+        seen.append(change.new_image["n"])
+        release.wait(10)
+
+    source = rxd.changes(sim.arn, client=sim.client, start="trim_horizon", poll=QUICK)
+    with source.subscribe(observe):
+        wait_until(lambda: sim.calls["GetRecords"] == 2)
+        time.sleep(0.2)
+        assert sim.calls["GetRecords"] == 2
+        assert len(seen) == 1
+        release.set()
+        wait_until(lambda: len(seen) == 50)
+    assert seen == list(range(50))
+
+
+def test_a_page_that_was_fetched_ahead_is_dropped_when_the_observer_raises():
+    sim = SimulatedStream(page_size=10)
+    for n in range(50):
+        sim.put("item", n=n)
+    seen = []
+
+    def observe(change):
+        wait_until(lambda: sim.calls["GetRecords"] >= 2)
+        seen.append(change)
+        raise ValueError("no more")
+
+    with pytest.raises(ValueError, match="no more"):
+        rxd.run(rxd.changes(sim.arn, client=sim.client, start="trim_horizon", poll=QUICK), observe)
+    assert len(seen) == 1
+
+
+def test_fetching_overlaps_delivering():
+    sim = SimulatedStream(page_size=10)
+    for n in range(100):
+        sim.put("item", n=n)
+    pause = 0.02
+    sim.before_call = lambda operation, _: time.sleep(pause) if operation == "GetRecords" else None
+    delivered = []
+
+    def observe(change):
+        delivered.append(change)
+        if len(delivered) % 10 == 0:
+            time.sleep(pause)  # as long as the next call takes
+
+    begun = time.monotonic()
+    rxd.run(rxd.changes(sim.arn, client=sim.client, start="trim_horizon").pipe(ops.take(100)), observe)
+    one_after_the_other = 20 * pause
+    assert len(delivered) == 100
+    assert time.monotonic() - begun < 0.9 * one_after_the_other

@@ -107,9 +107,17 @@ class Lineage:
         """The shard has been read to its end, and all of it has been delivered."""
         self._reading.discard(shard_id)
         self._ended.add(shard_id)
-        if shard_id not in self._parents and self._expects_child(shard_id):
+        if shard_id not in self._parents and self.expects_child(shard_id):
             self._childless.add(shard_id)
         self._release(shard_id)
+
+    def expects_child(self, shard_id: str) -> bool:
+        """Whether what continues the shard will be read, too."""
+        if self._follow:
+            return True
+        # What the children of an open shard hold was written after the first listing.
+        shard = self._shards.get(shard_id)
+        return shard is not None and shard.is_closed
 
     def unlisted(self) -> list[str]:
         """Shards that no listing has shown: where a run stopped, and parents that hold back a child."""
@@ -203,10 +211,3 @@ class Lineage:
         position = self._start if isinstance(self._start, AtTime) else TrimHorizon()
         self._stopped_in.discard(shard.id)
         self._ready.append(Ready(shard, self._kept.get(shard.id) or position))
-
-    def _expects_child(self, shard_id: str) -> bool:
-        if self._follow:
-            return True
-        # What the children of an open shard hold was written after the first listing.
-        shard = self._shards.get(shard_id)
-        return shard is not None and shard.is_closed

@@ -8,12 +8,18 @@ Source for full jitter: https://aws.amazon.com/builders-library/timeouts-retries
 from __future__ import annotations
 
 from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
+from itertools import count
+from typing import Generic, TypeVar
 
 from rxddbstream.errors import ConfigurationError
+
+T = TypeVar("T")
 
 BACKOFF_BASE = 0.1
 BACKOFF_CEILING = 20.0
 IDLE_GROWTH = 1.5
+_SLACK = 16  # entries of the past that a heap may keep
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +32,8 @@ class Poll:
     Attributes:
         fastest: seconds to wait after the first empty page.
         slowest: seconds to wait at most.
-        calls_per_second: GetRecords calls a second for all shards together; None is no limit.
+        calls_per_second: GetRecords calls a second for all shards together; None is no limit. Shards that
+            are behind come first.
         give_up_after: how many seconds calls may fail in a row, throttling included, before the stream
             ends with the error; None goes on for ever.
 
@@ -57,25 +64,49 @@ class Poll:
         return min(self.slowest, self.fastest * IDLE_GROWTH ** min(count - 1, 50))
 
 
-class CallBudget:
+class CallBudget(Generic[T]):
     """Gives out evenly spaced turns, `calls_per_second` of them.
 
-    >>> budget = CallBudget(calls_per_second=10)
-    >>> budget.wait(now=100.0), round(budget.wait(now=100.0), 1)
-    (0.0, 0.1)
+    Of two turns one goes to whoever is furthest behind, one to whoever has waited longest: a backlog is
+    worked off first, and does not keep the quiet shards waiting for ever.
+
+    >>> budget = CallBudget[str](calls_per_second=10)
+    >>> [round(budget.join(who, lag, now=100.0), 1) for who, lag in [("a", 0), ("b", 0), ("c", 60)]]
+    [0.0, 0.1, 0.2]
+    >>> [budget.next(), budget.next(), budget.next()]
+    ['c', 'a', 'b']
     """
 
-    __slots__ = ("_interval", "_next_turn")
-
-    def __init__(self, calls_per_second: float | None) -> None:
-        self._interval = 1 / calls_per_second if calls_per_second else 0.0
+    def __init__(self, calls_per_second: float) -> None:
+        self._interval = 1 / calls_per_second
         self._next_turn = 0.0
+        self._joined = count()
+        self._waiting: dict[int, T] = {}  # in the order in which they joined
+        self._furthest: list[tuple[float, int]] = []  # a heap; some in it have had their turn
+        self._lag_first = True
 
-    def wait(self, now: float) -> float:
-        """Take the next turn; seconds from `now` until it comes."""
+    def join(self, who: T, lag: float, now: float) -> float:
+        """Wait for a turn, being `lag` seconds behind; seconds until there is one, for somebody."""
+        number = next(self._joined)
+        self._waiting[number] = who
+        heappush(self._furthest, (-lag, number))
         turn = max(now, self._next_turn)
         self._next_turn = turn + self._interval
         return turn - now
+
+    def next(self) -> T:
+        """Whose turn it is; to be called once for each that joined, when the turn has come."""
+        if self._lag_first:
+            while (number := heappop(self._furthest)[1]) not in self._waiting:
+                pass
+        else:
+            number = next(iter(self._waiting))
+        self._lag_first = not self._lag_first
+        who = self._waiting.pop(number)
+        if len(self._furthest) > 2 * len(self._waiting) + _SLACK:
+            self._furthest = [entry for entry in self._furthest if entry[1] in self._waiting]
+            heapify(self._furthest)
+        return who
 
 
 def backoff(

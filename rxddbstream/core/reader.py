@@ -27,6 +27,8 @@ The rules it keeps:
 * TRIM_HORIZON and a time move up with what the service drops, without a word: when there was no answer
   for as long as it keeps changes, some may have been lost.
 * An empty page is not the tip of a shard. `EMPTY_PAGES_AT_TIP` in a row are taken for it.
+* That a shard has nothing new is believed after `EMPTY_PAGES_WHEN_QUIET` empty pages over `QUIET_FOR`; a page
+  may be empty because the service was slow.
 * A shard that is read while the listing still shows it may be gone already, and one that is new may
   not be readable yet: ResourceNotFoundException is believed when it comes `DENIALS_BELIEVED` times.
 """
@@ -56,6 +58,8 @@ EMPTY_PAGES_AT_TIP = 20
 EMPTY_PAGES_WHEN_LATE = 4
 DENIALS_BELIEVED = 3
 CUT_ANSWERS_BELIEVED = 30  # ten came in a row by chance where three answers in five were cut
+EMPTY_PAGES_WHEN_QUIET = 4
+QUIET_FOR = timedelta(seconds=2)
 SERVICE_TIME_RESOLUTION = timedelta(seconds=1)  # the Date header of HTTP has whole seconds
 
 
@@ -86,6 +90,8 @@ class ShardReader:
 
     Attributes:
         stopped_short: whether a bounded read ended before the shard did.
+        lag: how many seconds the last change was behind the service's time when it was read; 0.0 when the
+            last answer was empty.
 
     >>> from datetime import UTC
     >>> reader = ShardReader(Shard("shard-1"), TrimHorizon(), listed_at=datetime.now(UTC))
@@ -118,6 +124,8 @@ class ShardReader:
         self._covered_until = listed_at
         self._last_answer = self._now = now or listed_at
         self._empty_pages = 0
+        self._empty_since = self._last_answer
+        self.lag = 0.0
         self._caught_up = isinstance(position, Latest)
         self._was_late = False
         self._cut_answers = 0
@@ -142,6 +150,13 @@ class ShardReader:
     def doubts(self) -> int:
         """Doubtful answers in a row, to wait longer after each."""
         return max(self._cut_answers, self._denials, self._faults - 1)
+
+    @property
+    def quiet_until(self) -> datetime | None:
+        """Until when the shard is known to have had nothing new; None while it may just seem so."""
+        if self._empty_pages < EMPTY_PAGES_WHEN_QUIET or self._last_answer - self._empty_since < QUIET_FOR:
+            return None
+        return self._last_answer
 
     @property
     def may_be_refused(self) -> bool:
@@ -228,13 +243,18 @@ class ShardReader:
         else:
             self.state = State.ENDED
         if not answer.records:
+            self.lag = 0.0
+            if not self._empty_pages:
+                self._empty_since = answer.answered_at
             self._empty_pages += 1
             if self._empty_pages >= EMPTY_PAGES_AT_TIP:
                 self._reach_tip()
             return None
         self._empty_pages = 0
         changes = [Change(record, self.shard.id, self._frontier) for record in answer.records]
-        self._last_read = changes[-1].sequence_number
+        last = changes[-1]
+        self.lag = (answer.answered_at - last.created_at).total_seconds() if last.has_time else 0.0
+        self._last_read = last.sequence_number
         self._position = After(self._last_read)
         changes = self._within_bounds(changes)
         return Page(self.shard.id, changes, self._frontier) if changes else None

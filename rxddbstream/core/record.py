@@ -64,6 +64,13 @@ def fields_of(record: EncodedRecord) -> Mapping[str, Any]:
         return record.to_dict()
 
 
+def size_of(record: Mapping[str, Any] | EncodedRecord) -> int:
+    """Its size in bytes: of its JSON, or what the service says."""
+    if isinstance(record, EncodedRecord):
+        return len(record)
+    return (record.get("dynamodb") or {}).get("SizeBytes") or 0
+
+
 class Image(Mapping[str, Any]):
     """An item: attribute name to plain Python value, each decoded when it is first asked for.
 

@@ -57,23 +57,49 @@ def test_paces_that_cannot_be_are_refused(arguments: dict[str, Any], message: st
 
 
 def test_a_budget_gives_out_evenly_spaced_turns() -> None:
-    budget = CallBudget(calls_per_second=4)
+    budget = CallBudget[str](calls_per_second=4)
 
-    assert [budget.wait(now=100.0) for _ in range(4)] == [0.0, 0.25, 0.5, 0.75]
-    assert budget.wait(now=100.5) == 0.5
+    assert [budget.join("a", 0.0, now=100.0) for _ in range(4)] == [0.0, 0.25, 0.5, 0.75]
+    assert budget.join("a", 0.0, now=100.5) == 0.5
 
 
 def test_turns_that_nobody_took_are_not_saved_up() -> None:
-    budget = CallBudget(calls_per_second=4)
-    budget.wait(now=100.0)
+    budget = CallBudget[str](calls_per_second=4)
+    budget.join("a", 0.0, now=100.0)
 
-    assert [budget.wait(now=200.0), budget.wait(now=200.0)] == [0.0, 0.25]
+    assert [budget.join("a", 0.0, now=200.0), budget.join("a", 0.0, now=200.0)] == [0.0, 0.25]
 
 
-def test_without_a_limit_nobody_waits() -> None:
-    budget = CallBudget(None)
+def test_every_other_turn_goes_to_who_is_furthest_behind_and_the_rest_in_order() -> None:
+    budget = CallBudget[str](calls_per_second=1)
+    for who, lag in [("quiet 1", 0.0), ("an hour", 3600.0), ("quiet 2", 0.0), ("a day", 86400.0)]:
+        budget.join(who, lag, now=0.0)
 
-    assert [budget.wait(now=100.0) for _ in range(3)] == [0.0, 0.0, 0.0]
+    assert [budget.next() for _ in range(4)] == ["a day", "quiet 1", "an hour", "quiet 2"]
+
+
+def test_a_backlog_does_not_keep_the_others_from_their_turns() -> None:
+    budget = CallBudget[str](calls_per_second=1)
+    for quiet in range(10):
+        budget.join(f"quiet {quiet}", 0.0, now=0.0)
+    turns = []
+    for _ in range(30):
+        budget.join("backlog", 3600.0, now=0.0)
+        turns.append(budget.next())
+
+    assert {f"quiet {quiet}" for quiet in range(10)} <= set(turns)
+    assert turns.count("backlog") >= 15
+
+
+def test_a_budget_does_not_grow_while_some_are_always_behind() -> None:
+    budget = CallBudget[str](calls_per_second=1)
+    for _ in range(10_000):
+        budget.join("backlog", 3600.0, now=0.0)
+        budget.join("quiet", 0.0, now=0.0)
+        budget.next()
+        budget.next()
+
+    assert len(budget._furthest) < 100
 
 
 @settings(max_examples=50, deadline=None)
@@ -81,13 +107,28 @@ def test_without_a_limit_nobody_waits() -> None:
 def test_no_two_turns_come_closer_than_the_budget_allows(
     calls_per_second: float, pauses: list[float]
 ) -> None:
-    budget, now, turns = CallBudget(calls_per_second), 1000.0, []
+    budget, now, turns = CallBudget[str](calls_per_second), 1000.0, []
     for pause in pauses:
         now += pause
-        turns.append(now + budget.wait(now))
+        turns.append(now + budget.join("a", 0.0, now))
 
     gaps = [later - sooner for sooner, later in pairwise(turns)]
     assert min(gaps) >= 1 / calls_per_second - 1e-6
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.floats(0, 1e6) | st.none(), max_size=60))
+def test_each_that_joins_has_one_turn(steps: list[float | None]) -> None:
+    budget, joined, had = CallBudget[int](calls_per_second=1), [], []
+    for number, lag in enumerate(steps):
+        if lag is not None:
+            budget.join(number, lag, now=0.0)
+            joined.append(number)
+        elif len(had) < len(joined):
+            had.append(budget.next())
+    had += [budget.next() for _ in range(len(joined) - len(had))]
+
+    assert sorted(had) == joined
 
 
 def test_backoff_doubles_up_to_the_ceiling() -> None:

@@ -25,7 +25,7 @@ def changes() -> Observable[rxd.Change]:
 def test_sources() -> None:
     assert_type(changes(), Observable[rxd.Change])
     client = SimulatedStream().client
-    assert_type(rxd.shards("orders", client=client, start=timedelta(minutes=15)), Observable[rxd.ShardStream])
+    assert_type(rxd.shards("orders", client=client, start=timedelta(minutes=15)), rxd.Stream[rxd.ShardStream])
 
 
 def test_a_change() -> None:

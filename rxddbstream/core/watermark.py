@@ -1,0 +1,189 @@
+"""Event-time progress: up to which creation time all changes of a stream have been read.
+
+Each shard has a progress of its own, its changes' creation times. The stream's watermark is the smallest
+of them: of a change that is older, it says that it comes late.
+
+    shard a      1    4         9                progress 9
+    shard b         3      5                     progress 5, the slowest: the watermark
+    shard c                       (empty, at 12) progress 10: there was nothing up to then
+
+The rules:
+
+* It never goes back. A shard that is found late holds it where it is, until it has caught up.
+* A shard of which nothing is known holds it: it may have changes from yesterday.
+* An empty answer at the tip of a shard moves it on, or a quiet shard would hold up all windows.
+* A shard that has ended holds it until its first child opens, which goes on from there. So shards that
+  wait for their parent need not be told of.
+* A split shard has two children, and the listing may show one of them first. So a child counts as where
+  its parent ended until it has come `siblings` seconds further: time for the other one to be listed.
+  It is told in event time, so that reading what was written yesterday does not wait.
+
+Progress only grows, so the heap has one entry for each shard, which may be too small, and is put right
+when it comes to the top: a page costs O(log n), and mostly O(1).
+"""
+
+from __future__ import annotations
+
+import heapq
+from itertools import count
+from math import inf
+
+SETTLING = 2.0
+"""How many seconds before an empty answer all is known to have been read.
+
+One, because creation times are rounded down to whole seconds; and one for a change's way into the stream.
+"""
+
+SIBLINGS = 10.0
+"""How many seconds a shard's second child may be listed after its first one."""
+
+
+class _Shard:
+    __slots__ = ("ends", "has_child", "id", "is_done", "is_ended", "progress", "reach")
+
+    def __init__(self, shard_id: str) -> None:
+        self.id = shard_id
+        self.progress = -inf
+        self.reach = -inf  # what counts of the progress
+        self.ends: tuple[float, ...] = ()  # where its ancestors ended, as long as siblings may turn up
+        self.is_ended = self.has_child = self.is_done = False
+
+
+class Watermark:
+    """The watermark of one stream. Times are seconds since the epoch; callers take turns.
+
+    Open all shards of a listing before any of them is read, or the first one runs off alone. Tell of a
+    page when its changes have been handed on: they would be late otherwise.
+
+    Args:
+        settling: how many seconds before an empty answer all is known to have been read.
+        siblings: how many seconds a shard's second child may be listed after its first one.
+
+    >>> watermark = Watermark()
+    >>> watermark.opened("a"), watermark.opened("b")
+    (None, None)
+    >>> watermark.read("a", 9.0)
+    >>> watermark.value  # b may have older ones
+    >>> watermark.read("b", 5.0)
+    >>> watermark.value, watermark.slowest, watermark.ahead("a")
+    (5.0, 'b', 4.0)
+    >>> watermark.caught_up("b", answered_at=20.0)
+    >>> watermark.value
+    9.0
+    """
+
+    __slots__ = ("_heap", "_numbers", "_settling", "_shards", "_siblings", "_value")
+
+    def __init__(self, *, settling: float = SETTLING, siblings: float = SIBLINGS) -> None:
+        self._settling = settling
+        self._siblings = siblings
+        self._value = -inf
+        self._shards: dict[str, _Shard] = {}
+        self._heap: list[tuple[float, int, _Shard]] = []
+        self._numbers = count()  # so that no two shards are compared
+
+    def start_at(self, value: float) -> None:
+        """Go on from the watermark that an earlier run kept; it never reports less."""
+        self._value = max(self._value, value)
+
+    def opened(self, shard_id: str, parent_id: str | None = None, at: float | None = None) -> None:
+        """A shard begins to be read. It goes on from its parent, which holds the watermark no longer.
+
+        Tell of a shard at once, and again when it begins, if it waits for a parent that is not known.
+
+        Args:
+            at: before when nothing is read of it: the time to start at; with "latest", the present less
+                `settling`.
+        """
+        shard = self._shards.get(shard_id)
+        if shard is None:
+            shard = self._shards[shard_id] = _Shard(shard_id)
+            heapq.heappush(self._heap, (-inf, next(self._numbers), shard))
+        parent = self._shards.get(parent_id) if parent_id is not None else None
+        if parent is not None and parent is not shard:
+            if shard.progress < parent.progress:
+                shard.ends = (*parent.ends, parent.progress)
+                self._move(shard, parent.progress)
+            parent.has_child = True
+            self._finish(parent)
+        if at is not None:
+            self._move(shard, at)
+        self._advance()
+
+    def read(self, shard_id: str, created_at: float) -> None:
+        """The shard's changes have been read up to this one."""
+        self._move(self._shards[shard_id], created_at)
+        self._advance()
+
+    def caught_up(self, shard_id: str, answered_at: float) -> None:
+        """The shard is at its tip: an answer was empty, and not because there is more to come.
+
+        Args:
+            answered_at: the service's time of the answer.
+        """
+        self.read(shard_id, answered_at - self._settling)
+
+    def ended(self, shard_id: str, expects_children: bool) -> None:
+        """The shard has been read to its end.
+
+        Args:
+            expects_children: whether it holds the watermark until a child of it opens.
+        """
+        shard = self._shards[shard_id]
+        shard.is_ended = True
+        shard.has_child = shard.has_child or not expects_children
+        self._finish(shard)
+        self._advance()
+
+    @property
+    def value(self) -> float | None:
+        """What is older has been read, or comes late; None while a shard's progress is unknown."""
+        return None if self._value == -inf else self._value
+
+    @property
+    def slowest(self) -> str | None:
+        """The shard that holds the watermark back."""
+        return self._heap[0][2].id if self._heap else None
+
+    def lag_of_slowest(self, now: float) -> float | None:
+        """Seconds that the slowest shard is behind `now`; None where its progress is unknown."""
+        reach = self._heap[0][2].reach if self._heap else -inf
+        return None if reach == -inf else now - reach
+
+    def ahead(self, shard_id: str) -> float:
+        """Seconds that a shard is ahead of the watermark, which is how much it adds to open windows.
+
+        A shard that is ahead by more than some bound may wait for the others. The slowest never is, so
+        one always goes on.
+        """
+        reach = self._shards[shard_id].reach
+        return 0.0 if reach == -inf else max(0.0, reach - self._value)
+
+    def _move(self, shard: _Shard, progress: float) -> None:
+        if progress <= shard.progress:
+            return
+        shard.progress = progress
+        if shard.ends:
+            shard.ends = tuple(end for end in shard.ends if progress < end + self._siblings)
+        if not shard.is_done:
+            shard.reach = max(shard.reach, shard.ends[0] if shard.ends else progress)
+
+    def _finish(self, shard: _Shard) -> None:
+        if shard.is_ended and shard.has_child:
+            shard.is_done = True
+            # Remembered until it makes no difference to a child that is found late.
+            shard.reach = shard.progress + self._siblings
+
+    def _advance(self) -> None:
+        heap = self._heap
+        while heap:
+            bound, number, shard = heap[0]
+            if bound < shard.reach:
+                heapq.heapreplace(heap, (shard.reach, number, shard))
+                continue
+            if not shard.is_done:
+                self._value = max(self._value, bound)
+                return
+            heapq.heappop(heap)
+            del self._shards[shard.id]
+            self._value = max(self._value, shard.progress)

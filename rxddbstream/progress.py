@@ -1,0 +1,177 @@
+"""How far the reading of a stream has come: what was counted, lag, and the watermark.
+
+One `Progress` is one subscription's; the counts of a stream's subscriptions add up in its `Counts`. It is
+told once a call, not once a record, from any thread.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+from reactivex import abc
+from reactivex.disposable import Disposable
+
+from rxddbstream.core.lineage import Ready
+from rxddbstream.core.position import AtTime, Latest
+from rxddbstream.core.record import EncodedRecord, size_of
+from rxddbstream.core.watermark import SETTLING, Watermark
+
+
+class Statistics(NamedTuple):
+    """What a stream's subscriptions have done; a snapshot. See `Stream.statistics`.
+
+    Attributes:
+        records: changes read from the service, before any operator of a pipeline.
+        bytes: their size: of the JSON as it came; with a ready-made client, as the service counts it.
+        calls: GetRecords calls made, failed ones too.
+        empty_calls: those of them that were answered without a record.
+        retries: calls of any kind that failed and were, or will be, made again.
+        lag: by the ID of each shard being read, how many seconds the last change was behind the service's
+            time when it was read; 0.0 when the last answer was empty.
+        watermark: up to which creation time all changes have been read; None before that is known.
+    """
+
+    records: int = 0
+    bytes: int = 0
+    calls: int = 0
+    empty_calls: int = 0
+    retries: int = 0
+    lag: Mapping[str, float] = {}
+    watermark: datetime | None = None
+
+
+class Counts:
+    """The counts of all subscriptions to one stream; lag and watermark are those of the newest one."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._records = self._bytes = self._calls = self._empty_calls = self._retries = 0
+        self._newest: Progress | None = None
+
+    def begin(self) -> Progress:
+        """There is a new subscription."""
+        self._newest = progress = Progress(self)
+        return progress
+
+    def called(self) -> None:
+        """GetRecords is called."""
+        with self._lock:
+            self._calls += 1
+
+    def answered(self, records: Collection[Mapping[str, Any] | EncodedRecord]) -> None:
+        """It was answered with these."""
+        size = sum(map(size_of, records))
+        with self._lock:
+            self._records += len(records)
+            self._bytes += size
+            self._empty_calls += not records
+
+    def retried(self) -> None:
+        """A call failed, and will be made again."""
+        with self._lock:
+            self._retries += 1
+
+    def statistics(self) -> Statistics:
+        """A snapshot."""
+        newest = self._newest
+        with self._lock:
+            counts = (self._records, self._bytes, self._calls, self._empty_calls, self._retries)
+        return Statistics(*counts, *((newest.lag, newest.watermark) if newest is not None else ()))
+
+
+class Progress:
+    """How far one subscription has come.
+
+    Attributes:
+        counts: where its calls are counted.
+    """
+
+    def __init__(self, counts: Counts) -> None:
+        self.counts = counts
+        self._lock = threading.Lock()  # guards what follows; never held while calling out
+        self._watermark = Watermark()
+        self._lag: dict[str, float] = {}
+        self._told = float("-inf")
+        self._listeners: set[Callable[[float], object]] = set()
+
+    def opened(self, ready: Iterable[Ready], listed_at: datetime) -> None:
+        """These shards begin to be read; to be told before any of them is."""
+        with self._lock:
+            for shard, position in ready:
+                at: float | None = None
+                if isinstance(position, AtTime):
+                    at = position.time.timestamp()
+                elif isinstance(position, Latest):
+                    at = listed_at.timestamp() - SETTLING
+                self._watermark.opened(shard.id, shard.parent_id, at)
+                self._lag[shard.id] = 0.0
+        self._tell()
+
+    def read(self, shard_id: str, created_at: datetime | None, lag: float) -> None:
+        """A page was delivered, whose last change was made at `created_at`."""
+        with self._lock:
+            self._lag[shard_id] = lag
+            if created_at is not None:
+                self._watermark.read(shard_id, created_at.timestamp())
+        self._tell()
+
+    def caught_up(self, shard_id: str, answered_at: datetime) -> None:
+        """The shard has had nothing new for a while."""
+        with self._lock:
+            self._lag[shard_id] = 0.0
+            self._watermark.caught_up(shard_id, answered_at.timestamp())
+        self._tell()
+
+    def ended(self, shard_id: str, expects_children: bool) -> None:
+        """The shard was read to its end."""
+        with self._lock:
+            self._lag.pop(shard_id, None)
+            self._watermark.ended(shard_id, expects_children)
+        self._tell()
+
+    def ahead(self, shard_id: str) -> float:
+        """Seconds that a shard is ahead of the watermark."""
+        with self._lock:
+            return self._watermark.ahead(shard_id)
+
+    def listen(self, listener: Callable[[float], object]) -> abc.DisposableBase:
+        """Have the watermark told whenever it has moved on, and now; from any thread."""
+        with self._lock:
+            self._listeners.add(listener)
+            value = self._watermark.value
+        if value is not None:
+            listener(value)
+
+        def stop() -> None:
+            with self._lock:
+                self._listeners.discard(listener)
+
+        return Disposable(stop)
+
+    @property
+    def lag(self) -> Mapping[str, float]:
+        """Seconds behind, by the ID of each shard being read."""
+        with self._lock:
+            return dict(self._lag)
+
+    @property
+    def watermark(self) -> datetime | None:
+        """Up to which creation time all changes have been read."""
+        with self._lock:
+            value = self._watermark.value
+        return None if value is None else datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=value)
+
+    def _tell(self) -> None:
+        if not self._listeners:
+            return
+        with self._lock:
+            value = self._watermark.value
+            if value is None or value <= self._told:
+                return
+            self._told = value
+            listeners = list(self._listeners)
+        for listener in listeners:
+            listener(value)

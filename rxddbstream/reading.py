@@ -1,0 +1,95 @@
+"""What the shards of one subscription share: how they are read, whose turn it is to call, who is told."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+from reactivex import abc
+
+from rxddbstream.client import StreamClient
+from rxddbstream.core import pacing
+from rxddbstream.core.model import Gap, Shard
+from rxddbstream.errors import DataTrimmed
+from rxddbstream.events import EventSink
+from rxddbstream.keeping import Keeper
+from rxddbstream.progress import Progress
+
+OnGap = Literal["raise", "skip"]
+
+log = logging.getLogger("rxddbstream")
+
+
+@dataclass(slots=True)
+class Reading:
+    """What the shards of one subscription share.
+
+    Attributes:
+        client: the stream.
+        scheduler: where polls run.
+        poll: how often.
+        bounded: whether to end at `listed_at`.
+        listed_at: the service's time of the first listing.
+        began: the same, of the consumer's first run.
+        on_gap: what to do when changes were lost.
+        events: who is told.
+        ended: to be called when a shard was read to its end and all of it was delivered.
+        jitter: random numbers in [0, 1).
+        progress: how far the subscription has come.
+        keeper: the checkpoints, if any are kept.
+    """
+
+    client: StreamClient
+    scheduler: abc.SchedulerBase
+    poll: pacing.Poll
+    bounded: bool
+    listed_at: datetime
+    began: datetime
+    on_gap: OnGap
+    events: EventSink
+    ended: Callable[[Shard], None]
+    jitter: Callable[[], float]
+    progress: Progress
+    keeper: Keeper | None = None
+    _budget: pacing.CallBudget[Callable[[], None]] | None = field(init=False, default=None)
+    _lock: threading.Lock = field(init=False, default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        if self.poll.calls_per_second is not None:
+            self._budget = pacing.CallBudget(self.poll.calls_per_second)
+
+    def in_turn(self, call: Callable[[], None], lag: float) -> None:
+        """Make a GetRecords call for a shard that is so many seconds behind, when the budget allows it."""
+        budget = self._budget
+        if budget is None:
+            call()
+            return
+        with self._lock:
+            wait = budget.join(call, lag, self.scheduler.now.timestamp())
+        # The turn may be another shard's by then. So disposing a shard must not cancel it.
+        self.scheduler.schedule_relative(wait, self._take_turn)
+
+    def _take_turn(self, _: abc.SchedulerBase, state: Any = None) -> None:
+        budget = self._budget
+        assert budget is not None
+        with self._lock:
+            call = budget.next()
+        call()
+
+    def report(self, gap: Gap) -> DataTrimmed | None:
+        """Tell of a loss; the error to end with, None to go on."""
+        self.events.emit(gap)
+        message = f"shard {gap.shard_id} of {self.client.arn}: changes were lost: {gap.reason}"
+        if self.on_gap == "skip":
+            log.warning("%s", message)
+            return None
+        return DataTrimmed(
+            f"{message}. Pass on_gap='skip' to go on with what is left; a consumer must not be away for "
+            "longer than the 24 hours that the service keeps changes",
+            gap.shard_id,
+            gap.after,
+        )

@@ -1,0 +1,41 @@
+"""Calls that fail in passing: how long to wait, and who is told."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from rxddbstream.core import model, pacing
+from rxddbstream.errors import Throttled, TransientError
+from rxddbstream.events import EventSink
+
+log = logging.getLogger("rxddbstream")
+
+
+class Failures:
+    """Failures of one call in a row."""
+
+    def __init__(self, poll: pacing.Poll, jitter: Callable[[], float]) -> None:
+        self._give_up_after = poll.give_up_after
+        self._jitter = jitter
+        self._count = 0
+        self._since = 0.0
+
+    def forget(self) -> None:
+        """The call was answered."""
+        self._count = 0
+
+    def delay_after(self, error: TransientError, now: float) -> float | None:
+        """Seconds to wait before the next try; None to give up."""
+        if not self._count:
+            self._since = now
+        self._count += 1
+        if self._give_up_after is not None and now - self._since >= self._give_up_after:
+            return None
+        return pacing.backoff(self._count, self._jitter())
+
+    def report(self, events: EventSink, shard_id: str | None, error: TransientError, delay: float) -> None:
+        """Tell of the last one."""
+        log.warning("%s; attempt %d, the next in %.2f s", error, self._count, delay)
+        kind = model.Throttled if isinstance(error, Throttled) else model.Retrying
+        events.emit(kind(shard_id, error, self._count, delay))
