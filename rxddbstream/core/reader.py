@@ -296,9 +296,10 @@ class ShardReader:
             changes = list(dropwhile(lambda change: not _is_since(start, change), changes))
             if changes:
                 self._not_before = None  # a shard is in order of time: the rest is newer
-        if self._until is not None:
+        # A look at the last one is enough for most pages: it is the newest.
+        if self._until is not None and changes and _is_after(self._until, changes[-1]):
             for index, change in enumerate(changes):
-                if change.has_time and change.created_at > self._until:
+                if _is_after(self._until, change):
                     self._stop_short()
                     return changes[:index]
         return changes
@@ -325,6 +326,10 @@ class ShardReader:
 
     def _advance_time(self, answered_at: datetime) -> None:
         self._covered_until, self._last_answer, self._now = self._last_answer, answered_at, answered_at
+
+
+def _is_after(time: datetime, change: Change) -> bool:
+    return change.has_time and change.created_at > time
 
 
 def _is_since(start: AtTime, change: Change) -> bool:
