@@ -166,6 +166,11 @@ def test_an_image_of_json_has_the_values_of_boto3s(item: dict[str, Any]) -> None
     assert image is not None
     assert dict(image) == decode_item(plain)
     assert list(image) == list(item)
+    assert dict(image.items()) == dict(image)
+    again = Change(parse(FAST, body)["Records"][0], "shard").new_image
+    assert again is not None
+    assert list(again.values()) == list(image.values())
+    assert list(again.items()) == list(image.items())
     assert "no such attribute" not in image
 
 
@@ -209,8 +214,9 @@ def test_an_image_that_is_no_item_is_an_error_that_names_what_it_is() -> None:
     change = Change(RecordJSON(b'{"eventName": "INSERT", "dynamodb": {"NewImage": "text"}}'), "shard")
 
     assert change.event_name == "INSERT"
-    with pytest.raises(DecodeError, match="not an item"):
-        _ = change.new_image
+    for touch in (dict, len, list, lambda image: image["id"], lambda image: list(image.values())):
+        with pytest.raises(DecodeError, match="not an item"):
+            touch(change.new_image)
 
 
 def test_touching_an_attribute_decodes_no_other() -> None:
@@ -222,6 +228,35 @@ def test_touching_an_attribute_decodes_no_other() -> None:
     assert change.new_image["a"] == 1
     with pytest.raises(DecodeError, match=r"{Q: int}"):
         _ = change.new_image["b"]
+
+
+@pytest.mark.parametrize("number", range(6))
+def test_one_attribute_that_cannot_be_decoded_hides_no_other(number: int) -> None:
+    values = [{"S": str(n)} for n in range(6)]
+    values[number] = {"S": "a", "N": "1"}
+    body = json.dumps({"dynamodb": {"NewImage": {str(n): value for n, value in enumerate(values)}}})
+    image = Change(RecordJSON(body.encode()), "shard").new_image
+
+    assert image is not None
+    for _ in range(2):
+        for n in range(6):
+            if n == number:
+                with pytest.raises(DecodeError, match=r"{S: str, N: str}"):
+                    image[str(n)]
+            else:
+                assert image[str(n)] == str(n)
+        with pytest.raises(DecodeError):
+            list(image.values())
+
+
+def test_values_that_were_handed_out_stay_the_same_objects() -> None:
+    body = b'{"dynamodb": {"NewImage": {"a": {"L": []}, "b": {"S": ""}, "c": {"S": ""}, "d": {"S": ""}}}}'
+    image = Change(RecordJSON(body), "shard").new_image
+
+    assert image is not None
+    first = image["a"]
+    _ = list(image.values())
+    assert image["a"] is first
 
 
 def test_a_kept_change_does_not_keep_its_page_alive() -> None:

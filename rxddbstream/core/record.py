@@ -12,12 +12,12 @@ Python objects, takes a hundred times that.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import ItemsView, Iterator, Mapping, ValuesView
 from typing import Any, TypedDict, cast
 
 import msgspec
 
-from rxddbstream.core.values import decode_json_value, decode_value
+from rxddbstream.core.values import decode_json_item, decode_json_value, decode_value
 from rxddbstream.errors import DecodeError
 
 
@@ -52,6 +52,8 @@ _FIELDS = msgspec.json.Decoder(_Fields)
 _ATTRIBUTES = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _NULL = b"null"
 
+ONE_BY_ONE = 3  # attributes that are decoded alone; whoever asks for more gets all, twice as fast
+
 
 def fields_of(record: EncodedRecord) -> Mapping[str, Any]:
     """The record's members by name, as boto3 has them, but that times are numbers and images are JSON.
@@ -84,29 +86,59 @@ class Image(Mapping[str, Any]):
     (Decimal('12.50'), False, {'id': 'o-1', 'total': Decimal('12.50')})
     """
 
-    __slots__ = ("_decoded", "_item")
+    __slots__ = ("_attributes", "_decoded", "_item")
 
     def __init__(self, item: Mapping[str, Any] | msgspec.Raw) -> None:
-        self._item = _attributes_of(item)
+        self._item = item
+        self._attributes: Mapping[str, Any] | None = None
         self._decoded: dict[str, Any] = {}
 
     def __getitem__(self, name: str) -> Any:
         decoded = self._decoded
         if name in decoded:
             return decoded[name]
-        value = self._item[name]
+        if len(decoded) == ONE_BY_ONE and (whole := self._whole()) is not None:
+            return whole[name]
+        value = self._parts()[name]
         decode = decode_json_value if isinstance(value, msgspec.Raw) else decode_value
         decoded[name] = result = decode(value)
         return result
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._item)
+        return iter(self._parts())
 
     def __len__(self) -> int:
-        return len(self._item)
+        return len(self._parts())
 
     def __contains__(self, name: object) -> bool:
-        return name in self._item
+        return name in self._parts()
+
+    def items(self) -> ItemsView[str, Any]:
+        """All attributes; faster than one by one."""
+        whole = self._whole()
+        return super().items() if whole is None else whole.items()
+
+    def values(self) -> ValuesView[Any]:
+        """All values; faster than one by one."""
+        whole = self._whole()
+        return super().values() if whole is None else whole.values()
+
+    def _parts(self) -> Mapping[str, Any]:
+        """The attributes, not decoded."""
+        parts = self._attributes
+        if parts is None:
+            self._attributes = parts = _parts_of(self._item)
+        return parts
+
+    def _whole(self) -> dict[str, Any] | None:
+        """All attributes, decoded; None where that is to be done one by one."""
+        if isinstance(self._item, msgspec.Raw):
+            try:
+                decoded = decode_json_item(self._item) | self._decoded
+            except DecodeError:
+                return None  # one that cannot be decoded must not hide the others
+            self._item = self._attributes = self._decoded = decoded
+        return self._decoded if self._item is self._decoded else None
 
     def __repr__(self) -> str:
         return repr(dict(self))
@@ -122,7 +154,7 @@ def image_of(item: Mapping[str, Any] | msgspec.Raw | None) -> Image | None:
     return Image(item)
 
 
-def _attributes_of(item: Mapping[str, Any] | msgspec.Raw) -> Mapping[str, Any]:
+def _parts_of(item: Mapping[str, Any] | msgspec.Raw) -> Mapping[str, Any]:
     if not isinstance(item, msgspec.Raw):
         return item
     try:

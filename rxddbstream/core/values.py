@@ -20,6 +20,8 @@ from decimal import Decimal
 from typing import Any, TypeAlias
 
 import msgspec
+from msgspec import UNSET, UnsetType
+from msgspec.structs import astuple
 
 from rxddbstream.errors import DecodeError
 
@@ -112,6 +114,56 @@ def decode_value(value: Mapping[str, Any]) -> Any:
     return _decode_boto3(value)
 
 
+class _Value(msgspec.Struct, gc=False):
+    # Decoded by msgspec to what it should become; the most frequent types first.
+    S: str | UnsetType = UNSET
+    N: Decimal | UnsetType = UNSET
+    BOOL: bool | UnsetType = UNSET
+    M: dict[str, _Value] | UnsetType = UNSET
+    L: list[_Value] | UnsetType = UNSET
+    NULL: bool | UnsetType = UNSET
+    SS: set[str] | UnsetType = UNSET
+    NS: set[Decimal] | UnsetType = UNSET
+    B: bytes | UnsetType = UNSET
+    BS: set[bytes] | UnsetType = UNSET
+
+
+_TYPES = len(_Value.__struct_fields__)
+_VALUE = msgspec.json.Decoder(_Value)
+_ITEM = msgspec.json.Decoder(dict[str, _Value])
+_ANY = msgspec.json.Decoder()
+
+
+class _OddValue(Exception):
+    """Not one member of a documented type, or a number that is none."""
+
+
+def _plain(value: _Value) -> Any:
+    if astuple(value).count(UNSET) != _TYPES - 1:
+        raise _OddValue
+    if (text := value.S) is not UNSET:
+        return text
+    if (number := value.N) is not UNSET:
+        return _finite(number)
+    if (flag := value.BOOL) is not UNSET:
+        return flag
+    if (item := value.M) is not UNSET:
+        return {name: _plain(inner) for name, inner in item.items()}
+    if (elements := value.L) is not UNSET:
+        return [_plain(inner) for inner in elements]
+    if value.NULL is not UNSET:
+        return None
+    if (numbers := value.NS) is not UNSET:
+        return {_finite(number) for number in numbers}
+    return next(rest for rest in (value.SS, value.B, value.BS) if rest is not UNSET)
+
+
+def _finite(number: Decimal) -> Decimal:
+    if not number.is_finite():
+        raise _OddValue
+    return number
+
+
 def decode_json_value(value: bytes | msgspec.Raw) -> Any:
     """Decode one attribute value from its JSON, in which binary is Base64.
 
@@ -122,7 +174,31 @@ def decode_json_value(value: bytes | msgspec.Raw) -> Any:
     b'\\x00\\xff'
     """
     try:
-        decoded = msgspec.json.decode(value)
+        return _plain(_VALUE.decode(value))
+    except (msgspec.MsgspecError, _OddValue):
+        return _decode_json(_any(value))  # which says what is wrong with it, or lets it pass
+
+
+def decode_json_item(item: bytes | msgspec.Raw) -> dict[str, Any]:
+    """Decode an item from its JSON.
+
+    Raises:
+        DecodeError: one of its values is not exactly one member of a documented type.
+
+    >>> decode_json_item(b'{"id": {"S": "o-1"}, "total": {"N": "12.50"}}')
+    {'id': 'o-1', 'total': Decimal('12.50')}
+    """
+    try:
+        return {name: _plain(value) for name, value in _ITEM.decode(item).items()}
+    except (msgspec.MsgspecError, _OddValue):
+        values = _any(item)
+        if not isinstance(values, dict):
+            raise DecodeError(f"not an item: {_outline(values)}") from None
+        return {name: _decode_json(value) for name, value in values.items()}
+
+
+def _any(json: bytes | msgspec.Raw) -> Any:
+    try:
+        return _ANY.decode(json)
     except msgspec.MsgspecError as error:
-        raise DecodeError(f"not an attribute value: {error}. The record is in Change.record.") from error
-    return _decode_json(decoded)
+        raise DecodeError(f"not JSON: {error}. The record as it came is in Change.record.") from error
