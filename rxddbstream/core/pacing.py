@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 BACKOFF_BASE = 0.1
 BACKOFF_CEILING = 20.0
-IDLE_GROWTH = 1.5
+IDLE_GROWTH = 2.0
 _SLACK = 16  # entries of the past that a heap may keep
 
 

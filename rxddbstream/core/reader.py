@@ -144,7 +144,8 @@ class ShardReader:
             return max(0, self._empty_pages - EMPTY_PAGES_AT_TIP)
         if self._was_late:
             return max(0, self._empty_pages - EMPTY_PAGES_WHEN_LATE)
-        return self._empty_pages if self._caught_up else min(self._empty_pages, 1)
+        # There may be records behind empty pages: until the tip has been seen, slow down half as fast.
+        return self._empty_pages if self._caught_up else (self._empty_pages + 1) // 2
 
     @property
     def doubts(self) -> int:

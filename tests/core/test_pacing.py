@@ -21,7 +21,7 @@ def test_a_page_with_records_is_followed_by_the_next_call_at_once() -> None:
 def test_the_wait_begins_at_the_fastest_and_grows_to_the_slowest() -> None:
     poll = Poll(fastest=1.0, slowest=5.0)
 
-    assert [poll.after_empty_pages(count) for count in (1, 2, 3, 4, 5, 6)] == [1, 1.5, 2.25, 3.375, 5, 5]
+    assert [poll.after_empty_pages(count) for count in (1, 2, 3, 4, 5)] == [1, 2, 4, 5, 5]
 
 
 def test_a_fixed_pace_stays_the_same() -> None:
