@@ -61,8 +61,8 @@ def pages(reading: Reading, start: Ready) -> Observable[Page]:
 class _Poller:
     """One subscription to one shard.
 
-    Behind a page with records the next call is made at once, while the page is delivered. Its answer waits
-    until that is over; there is never more than one ahead::
+    Behind a page with records the next call is made at once, while the page is delivered, unless pages of
+    other shards wait for that, too. Its answer waits until that is over; there is never more than one ahead::
 
         call 1 ── deliver 1 ────────────┐── deliver 2 ──────────
                   call 2 ── (waits) ────┘   call 3 ── (waits) ──
@@ -153,10 +153,12 @@ class _Poller:
             reading.events.emit(ShardOpened(reader.shard, self._position))
         is_ahead = False
         if isinstance(outcome, Page):
-            is_ahead = not reader.ended
-            if is_ahead:
-                self._schedule(0.0)
-            self._deliver(outcome)
+            with reading.in_hand() as is_only_page:
+                # While others wait to be delivered, their workers have fetched ahead enough.
+                is_ahead = is_only_page and not reader.ended
+                if is_ahead:
+                    self._schedule(0.0)
+                self._deliver(outcome)
         elif isinstance(outcome, Gap):
             loss = reading.report(outcome)
             if loss is not None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -56,6 +57,7 @@ class Reading:
     progress: Progress
     keeper: Keeper | None = None
     _budget: pacing.CallBudget[Callable[[], None]] | None = field(init=False, default=None)
+    _pages_in_hand: int = field(init=False, default=0)
     _lock: threading.Lock = field(init=False, default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
@@ -79,6 +81,18 @@ class Reading:
         with self._lock:
             call = budget.next()
         call()
+
+    @contextlib.contextmanager
+    def in_hand(self) -> Iterator[bool]:
+        """While a page is being delivered, or waits for it; whether it is the only one."""
+        with self._lock:
+            self._pages_in_hand += 1
+            is_only_page = self._pages_in_hand == 1
+        try:
+            yield is_only_page
+        finally:
+            with self._lock:
+                self._pages_in_hand -= 1
 
     def report(self, gap: Gap) -> DataTrimmed | None:
         """Tell of a loss; the error to end with, None to go on."""

@@ -316,3 +316,21 @@ def test_fetching_overlaps_delivering():
     one_after_the_other = 20 * pause
     assert len(delivered) == 100
     assert time.monotonic() - begun < 0.9 * one_after_the_other
+
+
+def test_behind_a_held_up_observer_there_is_one_page_a_worker_and_one_more_at_the_most():
+    sim = SimulatedStream(shards=40, page_size=10)
+    for n in range(4000):
+        sim.put(f"item-{n}")
+    held, release = threading.Event(), threading.Event()
+
+    def observe(change):
+        held.set()
+        release.wait(10)
+
+    source = rxd.changes(sim.arn, client=sim.client, start="trim_horizon", poll=QUICK)
+    with source.subscribe(observe):
+        assert held.wait(5)
+        time.sleep(0.3)
+        assert source.statistics().records / 10 <= 16 + 1
+        release.set()
