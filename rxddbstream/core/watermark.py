@@ -127,7 +127,8 @@ class Watermark:
         """The shard has been read to its end.
 
         Args:
-            expects_children: whether it holds the watermark until a child of it opens.
+            expects_children: whether it holds the watermark until a child of it opens. Without, it is the
+                last one of its line, of which nothing more is to be listed.
         """
         shard = self._shards[shard_id]
         shard.is_ended = True
@@ -149,6 +150,10 @@ class Watermark:
         """Seconds that the slowest shard is behind `now`; None where its progress is unknown."""
         reach = self._heap[0][2].reach if self._heap else -inf
         return None if reach == -inf else now - reach
+
+    def reach(self, shard_id: str) -> float:
+        """Where the shard would let the watermark go; minus infinity where its progress is unknown."""
+        return self._shards[shard_id].reach
 
     def ahead(self, shard_id: str) -> float:
         """Seconds that a shard is ahead of the watermark, which is how much it adds to open windows.

@@ -1,0 +1,124 @@
+"""What every kind of window has in common: its results, what becomes of a change, and its state.
+
+Times come in as seconds since the epoch. Inside, they are whole microseconds, rounded down: those add up
+without an error, and are what a datetime can say.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from enum import IntEnum
+from math import inf
+from typing import Any, Generic, NamedTuple, TypeVar
+
+K = TypeVar("K")
+T = TypeVar("T")
+R = TypeVar("R")
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+END_OF_TIME = 1 << 80
+"""In microseconds, later than any."""
+
+
+class WindowResult(NamedTuple, Generic[K, R]):
+    """The value of a closed window.
+
+    Attributes:
+        key: what its changes were grouped by.
+        start: when it begins; an aware datetime in UTC.
+        end: when it ends; a change at this very time is in the next window.
+        value: what the fold made of its changes.
+    """
+
+    key: K
+    start: datetime
+    end: datetime
+    value: R
+
+
+class Took(IntEnum):
+    """What became of a change. In the most frequent case it is false, and nothing else has to be done."""
+
+    TAKEN = 0
+    """An open window took it."""
+
+    HOLD = 1
+    """An open window took it, and keeps it until the window has been emitted: hold it now."""
+
+    LATE = 2
+    """All of its windows have closed."""
+
+    REPLAYED = 3
+    """All of its windows were emitted by an earlier run."""
+
+
+TAKEN = Took.TAKEN  # a member is looked up slowly, and this one for each change
+
+
+class Closed(NamedTuple, Generic[K, T, R]):
+    """Windows that have closed.
+
+    Attributes:
+        results: in order of their end, then their start, then their first change's arrival.
+        release: the changes to release, in any order, once all of `results` have been emitted.
+    """
+
+    results: Sequence[WindowResult[K, R]] = ()
+    release: Sequence[T] = ()
+
+
+NOTHING: Closed[Any, Any, Any] = Closed()
+
+
+class Windows(ABC, Generic[K, T, R]):
+    """The open windows of one operator. Callers take turns."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def add(self, key: K, time: float, item: T, shard_id: str) -> Took:
+        """Put a change into its windows.
+
+        Args:
+            key: whose windows.
+            time: when the change was made.
+            item: what is folded, and comes back in `Closed.release` if it is to be held: the change.
+            shard_id: the shard that it came from. A checkpoint lies before the oldest change that is held
+                of its shard, so one for each shard is enough.
+        """
+
+    @abstractmethod
+    def advance(self, watermark: float) -> Closed[K, T, R]:
+        """Close what the watermark has passed. At the stream's end, it is `math.inf`."""
+
+    @abstractmethod
+    def resumed_at(self, watermark: float) -> None:
+        """Go on after a restart: what closed at this watermark was emitted by an earlier run."""
+
+    @property
+    @abstractmethod
+    def open_count(self) -> int:
+        """How many windows are open, over all keys."""
+
+
+def microseconds(time: float) -> int:
+    """The time in whole microseconds, rounded down, where each stands for the float that is nearest to it.
+
+    >>> microseconds(1700000000.123), microseconds(0.3), microseconds(0.1 + 0.2)
+    (1700000000123000, 300000, 300000)
+    """
+    if time in (inf, -inf):
+        return END_OF_TIME if time > 0 else -END_OF_TIME
+    nearest = round(time * 1e6)
+    return nearest if nearest / 1e6 <= time else nearest - 1
+
+
+def utc(microseconds: int) -> datetime:
+    """The time as a datetime.
+
+    >>> utc(1_500_000)
+    datetime.datetime(1970, 1, 1, 0, 0, 1, 500000, tzinfo=datetime.timezone.utc)
+    """
+    return _EPOCH + timedelta(microseconds=microseconds)
