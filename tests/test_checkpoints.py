@@ -26,10 +26,12 @@ from botocore.exceptions import (
 )
 from moto import mock_aws
 from moto.server import ThreadedMotoServer
+from reactivex import operators as ops
 from reactivex.testing import TestScheduler
 from reading import Reader
 
 import rxddbstream as rxd
+from rxddbstream import operators as dops
 from rxddbstream.core.checkpoint import to_text
 from rxddbstream.core.position import After, AtTime, TrimHorizon
 from rxddbstream.errors import (
@@ -810,6 +812,36 @@ def test_bounded_reads_go_on_where_the_last_one_ended(scheduler):
         assert reader.completed
         runs.append([change.keys["id"] for change in reader.changes])
     assert runs == [["a"], ["b"], ["c"], ["d"]]
+
+
+def test_what_was_held_in_a_parent_comes_again_before_what_is_new_in_its_child(scheduler):
+    # first run     P: -0-1-2-3-|    1 is never released
+    #               C:           -4-5-|
+    # second run    P: ---1-2-3-|
+    #               C:           ---6-
+    sim, store = SimulatedStream(scheduler=scheduler, page_size=1), Own()
+    held = []
+
+    def release_all_but_one(change):
+        held.append(change)
+        return [] if change.new_image["n"] == 1 else change
+
+    source = rxd.changes(
+        sim.arn, client=sim.client, scheduler=scheduler, start="trim_horizon", checkpoints=store
+    )
+    pipeline = source.pipe(dops.hold(), ops.map(release_all_but_one), dops.release())
+    first = pipeline.subscribe()
+    for n in range(6):
+        if n == 4:
+            sim.roll_over()
+        sim.put("a", n=n)
+        scheduler.advance_by(10)
+    first.dispose()
+    assert len(held) == 6
+    sim.put("a", n=6)
+    second = subscribed(sim, scheduler, store)
+    scheduler.advance_by(60)
+    assert [int(change.new_image["n"]) for change in second.changes] == [1, 2, 3, 6]
 
 
 def test_a_loss_is_told_once_also_by_short_runs(scheduler):

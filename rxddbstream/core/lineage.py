@@ -11,6 +11,8 @@ A shard splits or is rolled over every few hours: it closes, and its children go
 * LATEST holds for the shards that are open when the reading begins. What is found later begins at
   TRIM_HORIZON, or a change written in between would be lost.
 * A shard with children is closed, even where the listing still shows it open.
+* Changes that were held when a run ended come again in the next one. So what is below the shard in which
+  they are waits for its end, also what an earlier run had begun or ended.
 """
 
 from __future__ import annotations
@@ -73,7 +75,8 @@ class Lineage:
         self._ready: list[Ready] = []
         self._reading: set[str] = set()
         self._ended = {shard_id for shard_id, position in self._kept.items() if position is None}
-        self._stopped_in = self._kept.keys() - self._ended
+        self._stopped_in = self._kept.keys() - self._ended  # and not found yet
+        self._resuming = set(self._stopped_in)  # and not read to the end yet
         self._gone: set[str] = set()
         self._parents: set[str] = set()
         self._childless: set[str] = set()
@@ -106,6 +109,7 @@ class Lineage:
     def end(self, shard_id: str) -> None:
         """The shard has been read to its end, and all of it has been delivered."""
         self._reading.discard(shard_id)
+        self._resuming.discard(shard_id)
         self._ended.add(shard_id)
         if shard_id not in self._parents and self.expects_child(shard_id):
             self._childless.add(shard_id)
@@ -135,6 +139,7 @@ class Lineage:
         lost = shard_id in self._stopped_in or outlived_retention(self._began, now)
         after = self._kept.get(shard_id)
         self._stopped_in.discard(shard_id)
+        self._resuming.discard(shard_id)
         self._gone.add(shard_id)
         self._release(shard_id)
         if not lost:
@@ -186,12 +191,14 @@ class Lineage:
 
     def _admit(self, shard: Shard) -> None:
         parent_id = shard.parent_id
-        if shard.id in self._ended:
+        if parent_id is not None and self._is_below_a_stop(shard):
+            self._waiting[parent_id].append(shard)
+        elif shard.id in self._ended:
             self._finish_parent(shard)
             self.end(shard.id)
         elif parent_id is None or parent_id in self._ended or parent_id in self._gone:
             self._make_ready(shard)
-        elif shard.id in self._stopped_in and parent_id not in self._stopped_in:
+        elif shard.id in self._stopped_in:
             self._finish_parent(shard)
             self._make_ready(shard)
         else:
@@ -199,12 +206,23 @@ class Lineage:
 
     def _finish_parent(self, shard: Shard) -> None:
         # A shard that was begun, or passed over, has a parent that is done with; it may be listed later.
-        if shard.parent_id is not None and shard.parent_id not in self._stopped_in | self._reading:
+        if shard.parent_id is not None and shard.parent_id not in self._resuming | self._reading:
             self._ended.add(shard.parent_id)
 
     def _release(self, parent_id: str) -> None:
         for shard in self._waiting.pop(parent_id, ()):
-            self._make_ready(shard)
+            self._admit(shard)
+
+    def _is_below_a_stop(self, shard: Shard) -> bool:
+        above = {shard.id}  # so that a shard that is its own ancestor does not loop
+        while self._resuming and shard.parent_id is not None and shard.parent_id not in above:
+            if shard.parent_id in self._resuming:
+                return True
+            above.add(shard.parent_id)
+            if shard.parent_id not in self._shards:
+                return False
+            shard = self._shards[shard.parent_id]
+        return False
 
     def _make_ready(self, shard: Shard) -> None:
         # A time holds for every shard: old shards found late have older changes, too.

@@ -432,6 +432,49 @@ def test_a_child_waits_for_a_parent_that_was_stopped_in_though_it_was_begun_itse
     assert lineage.take_ready() == [(CHILD, After("7"))]
 
 
+LISTINGS = [["parent", "child", "grandchild"], ["grandchild", "child", "parent"], ["child", "grandchild", "parent"]]
+
+
+@pytest.mark.parametrize("order", LISTINGS)
+@pytest.mark.parametrize(
+    ("child", "grandchild", "taken_in_turn"),
+    [
+        (After("7"), None, [["parent"], ["child"], []]),
+        (After("7"), After("9"), [["parent"], ["child"], ["grandchild"]]),
+        (None, After("9"), [["parent"], ["grandchild"], []]),
+        (None, None, [["parent"], [], []]),
+    ],
+)
+def test_what_is_below_a_shard_that_was_stopped_in_waits_for_it_however_it_is_listed(
+    order: list[str],
+    child: Position | None,
+    grandchild: Position | None,
+    taken_in_turn: list[list[str]],
+) -> None:
+    tree = {"parent": PARENT, "child": Shard("child", "parent", "8"), "grandchild": Shard("grandchild", "child")}
+    kept = {"parent": After("5"), "child": child, "grandchild": grandchild}
+
+    lineage = lineage_of(*[tree[shard_id] for shard_id in order], kept=kept)
+
+    for expected in taken_in_turn:
+        got = taken(lineage)
+        assert got == expected
+        for shard_id in got:
+            lineage.end(shard_id)
+    assert lineage.is_idle
+
+
+def test_what_is_below_a_shard_that_was_stopped_in_starts_when_that_is_denied() -> None:
+    grandchild = Shard("grandchild", "child")
+    kept: dict[str, Position | None] = {"parent": After("5"), "child": None, "grandchild": After("9")}
+    lineage = lineage_of(grandchild, Shard("child", "parent", "8"), kept=kept)
+    assert taken(lineage) == []
+
+    assert lineage.confirm_gone("parent", BEGAN) is not None
+
+    assert lineage.take_ready() == [(grandchild, After("9"))]
+
+
 def test_a_shard_that_was_stopped_in_is_not_forgotten_before_it_is_denied() -> None:
     lineage = lineage_of(kept={"stopped": After("5")})
     assert [lineage.forget_all_but([]) for _ in range(3)] == [set(), set(), set()]
@@ -459,14 +502,17 @@ def trees(draw: st.DrawFn) -> list[Shard]:
 
 
 def what_an_earlier_run_kept(tree: list[Shard], states: list[str]) -> dict[str, Position | None]:
-    """Positions such as a run may leave: a shard is begun after its parent has ended, or was gone."""
+    """Positions such as a run may leave: a shard is begun after its parent was read, or was gone.
+
+    A parent that was read may be stopped in all the same: changes of it were held.
+    """
     kept: dict[str, Position | None] = {}
     in_order = sorted(tree, key=lambda shard: shard.id)
     listed = {shard.id for shard in tree}
     gone = [Shard(f"gone-{number}") for number in range(3)]
     for shard, state in zip([*gone, *in_order], states, strict=False):
         parent_id = shard.parent_id
-        may_begin = kept.get(parent_id, TIME) is None or parent_id not in listed | kept.keys()
+        may_begin = parent_id in kept or parent_id not in listed
         if state != "unread" and (parent_id is None or may_begin):
             kept[shard.id] = After("5") if state == "stopped" else None
     return kept
@@ -565,12 +611,22 @@ class LineageMachine(RuleBasedStateMachine):
                 assert position == Latest()
             elif shard.id in self.kept:
                 assert position == self.kept[shard.id] == After("5")
+                assert not self.stopped_above(shard), "beside a shard above it that is read again"
             else:
                 done = self.done | self.passed_over
                 assert shard.parent_id is None or shard.parent_id in done, "before its parent"
                 assert position == (TIME if self.start is TIME else TrimHorizon())
             self.given.add(shard.id)
             self.reading.add(shard.id)
+
+    def stopped_above(self, shard: Shard) -> set[str]:
+        ancestors: set[str] = set()
+        while (parent_id := shard.parent_id) is not None:
+            ancestors.add(parent_id)
+            if parent_id not in self.seen:
+                break
+            shard = self.seen[parent_id]
+        return {shard_id for shard_id in ancestors if self.kept.get(shard_id)} - self.done
 
     @precondition(lambda self: self.reading)
     @rule(data=st.data())
