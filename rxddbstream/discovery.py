@@ -121,11 +121,10 @@ class Discovery:
             except StreamError as error:
                 log.error("%s", error)
 
-    def _shard_ended(self, shard: Shard) -> None:
+    def _shard_ended(self, shard: Shard, short: bool) -> None:
         with self._lock:
-            self._lineage.end(shard.id)
-            expects_children = self._lineage.expects_child(shard.id)
-        self._progress.ended(shard.id, expects_children)
+            self._lineage.end(shard.id, short=short)
+        self._progress.ended(shard.id, not short)
         self._process.wake()
 
     def _discover(self) -> Generator[Wait, None, None]:
@@ -161,7 +160,7 @@ class Discovery:
             progress=self._progress,
             keeper=self._keeper,
         )
-        self._lineage = Lineage(position, began=began_at, follow=self._follow, kept=kept)
+        self._lineage = Lineage(position, began=began_at, kept=kept)
         self._lineage.observe(shards)
         ready = self._lineage.take_ready()
         if self._keeper is not None:

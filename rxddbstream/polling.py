@@ -256,4 +256,4 @@ class _Poller:
         ):
             frontier.end()
         self._reading.events.emit(ShardClosed(shard))
-        self._reading.ended(shard)
+        self._reading.ended(shard, self._reader.stopped_short)

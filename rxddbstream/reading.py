@@ -37,7 +37,8 @@ class Reading:
         began: the same, of the consumer's first run.
         on_gap: what to do when changes were lost.
         events: who is told.
-        ended: to be called when a shard was read to its end and all of it was delivered.
+        ended: to be called when a shard was read to its end and all of it was delivered; and whether a
+            bounded read stopped short of its end.
         jitter: random numbers in [0, 1).
         progress: how far the subscription has come.
         keeper: the checkpoints, if any are kept.
@@ -51,7 +52,7 @@ class Reading:
     began: datetime
     on_gap: OnGap
     events: EventSink
-    ended: Callable[[Shard], None]
+    ended: Callable[[Shard, bool], None]
     jitter: Callable[[], float]
     progress: Progress
     keeper: Keeper | None = None

@@ -44,7 +44,6 @@ class Lineage:
     Args:
         start: where the consumer begins.
         began: the service's time of its first listing, in its first run.
-        follow: whether it goes on to what is written after its first listing.
         kept: where an earlier run of it stopped, by shard ID; None stands for a shard's end. What it
             has no position for has not been read.
 
@@ -63,12 +62,10 @@ class Lineage:
         start: Position,
         *,
         began: datetime,
-        follow: bool = True,
         kept: Mapping[str, Position | None] | None = None,
     ) -> None:
         self._start = start
         self._began = began
-        self._follow = follow
         self._kept = dict(kept or {})
         self._shards: dict[str, Shard] = {}
         self._waiting: defaultdict[str, list[Shard]] = defaultdict(list)  # by the parent's ID
@@ -106,22 +103,18 @@ class Lineage:
         self._reading.update(start.shard.id for start in ready)
         return ready
 
-    def end(self, shard_id: str) -> None:
-        """The shard has been read to its end, and all of it has been delivered."""
+    def end(self, shard_id: str, *, short: bool = False) -> None:
+        """The shard has been read to its end, and all of it has been delivered.
+
+        Args:
+            short: what is left of it, and what continues it, is not to be read.
+        """
         self._reading.discard(shard_id)
         self._resuming.discard(shard_id)
         self._ended.add(shard_id)
-        if shard_id not in self._parents and self.expects_child(shard_id):
+        if shard_id not in self._parents and not short:
             self._childless.add(shard_id)
         self._release(shard_id)
-
-    def expects_child(self, shard_id: str) -> bool:
-        """Whether what continues the shard will be read, too."""
-        if self._follow:
-            return True
-        # What the children of an open shard hold was written after the first listing.
-        shard = self._shards.get(shard_id)
-        return shard is not None and shard.is_closed
 
     def unlisted(self) -> list[str]:
         """Shards that no listing has shown: where a run stopped, and parents that hold back a child."""
