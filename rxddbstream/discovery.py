@@ -153,6 +153,7 @@ class Discovery:
             bounded=not self._follow,
             listed_at=listed_at,
             began=began_at,
+            closed_before=set() if began else {shard.id for shard in shards if shard.is_closed},
             on_gap=self._on_gap,
             events=self._events,
             ended=self._shard_ended,

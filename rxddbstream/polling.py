@@ -41,6 +41,7 @@ from rxddbstream.reading import Reading
 from rxddbstream.retrying import Failures
 
 DOUBT_CEILING = 5.0  # seconds between two doubtful answers, of which some take many to be believed
+LOOK_UP_INTERVAL = 0.5  # seconds between two pages of a look-up; an account may ask for ten a second
 
 
 def pages(reading: Reading, start: Ready) -> Observable[Page]:
@@ -89,6 +90,7 @@ class _Poller:
             now=reading.client.answered_at,
             bounded=reading.bounded,
             began=reading.began,
+            predates=start.shard.id in reading.closed_before,
             frontier=self._frontier,
         )
 
@@ -169,7 +171,7 @@ class _Poller:
         if reader.ended:
             self._end()
         elif not is_ahead:
-            self._schedule(self._delay_after(request))
+            self._schedule(self._delay_after(request, answer))
 
     def _deliver(self, page: Page) -> None:
         self._last_change = last = page.changes[-1]
@@ -188,8 +190,8 @@ class _Poller:
                     return client.get_iterator(shard_id, position)
                 case GetRecords(iterator):
                     return self._get_records(iterator)
-                case LookUp():
-                    return self._look_up(shard_id)
+                case LookUp(after):
+                    return self._look_up(shard_id, after)
         except IteratorExpired:
             return Fault.EXPIRED
         except IteratorTrimmed:
@@ -209,20 +211,16 @@ class _Poller:
         counts.answered(answer.records or ())
         return answer
 
-    def _look_up(self, shard_id: str) -> Listed:
-        after: str | None = None
-        while True:
-            page = self._reading.client.list_shards(after=after)
-            for shard in page.shards:
-                if shard.id == shard_id:
-                    return Listed(shard)
-            after = page.next_shard_id
-            if after is None:
-                return Listed(None)
+    def _look_up(self, shard_id: str, after: str | None) -> Listed:
+        page = self._reading.client.list_shards(after=after)
+        found = next((shard for shard in page.shards if shard.id == shard_id), None)
+        return Listed(found, page.next_shard_id)
 
-    def _delay_after(self, request: Request) -> float:
-        if isinstance(request, GetIterator):
-            return 0.0  # an iterator that waits may expire
+    def _delay_after(self, request: Request, answer: Answer) -> float:
+        if isinstance(answer, Iterator):
+            return 0.0  # one that waits may expire
+        if isinstance(request, LookUp) and isinstance(self._reader.next_request(), LookUp):
+            return LOOK_UP_INTERVAL
         if self._reader.doubts:
             return pacing.backoff(self._reader.doubts, self._reading.jitter(), ceiling=DOUBT_CEILING)
         if isinstance(request, GetRecords):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -35,6 +35,7 @@ class Reading:
         bounded: whether to end at `listed_at`.
         listed_at: the service's time of the first listing.
         began: the same, of the consumer's first run.
+        closed_before: the IDs of the shards that were listed as closed when the consumer began.
         on_gap: what to do when changes were lost.
         events: who is told.
         ended: to be called when a shard was read to its end and all of it was delivered; and whether a
@@ -50,6 +51,7 @@ class Reading:
     bounded: bool
     listed_at: datetime
     began: datetime
+    closed_before: Collection[str]
     on_gap: OnGap
     events: EventSink
     ended: Callable[[Shard, bool], None]

@@ -433,7 +433,11 @@ def test_a_child_waits_for_a_parent_that_was_stopped_in_though_it_was_begun_itse
     assert lineage.take_ready() == [(CHILD, After("7"))]
 
 
-LISTINGS = [["parent", "child", "grandchild"], ["grandchild", "child", "parent"], ["child", "grandchild", "parent"]]
+LISTINGS = [
+    ["parent", "child", "grandchild"],
+    ["grandchild", "child", "parent"],
+    ["child", "grandchild", "parent"],
+]
 
 
 @pytest.mark.parametrize("order", LISTINGS)
@@ -452,7 +456,11 @@ def test_what_is_below_a_shard_that_was_stopped_in_waits_for_it_however_it_is_li
     grandchild: Position | None,
     taken_in_turn: list[list[str]],
 ) -> None:
-    tree = {"parent": PARENT, "child": Shard("child", "parent", "8"), "grandchild": Shard("grandchild", "child")}
+    tree = {
+        "parent": PARENT,
+        "child": Shard("child", "parent", "8"),
+        "grandchild": Shard("grandchild", "child"),
+    }
     kept = {"parent": After("5"), "child": child, "grandchild": grandchild}
 
     lineage = lineage_of(*[tree[shard_id] for shard_id in order], kept=kept)
@@ -534,9 +542,7 @@ class LineageMachine(RuleBasedStateMachine):
         earlier=st.none()
         | st.lists(st.sampled_from(["unread", "stopped", "ended"]), min_size=13, max_size=13),
     )
-    def begin(
-        self, tree: list[Shard], first: int, start: Position, earlier: list[str] | None
-    ) -> None:
+    def begin(self, tree: list[Shard], first: int, start: Position, earlier: list[str] | None) -> None:
         self.kept: dict[str, Position | None] = {}
         if earlier and not isinstance(start, Latest):
             self.kept = what_an_earlier_run_kept(tree, earlier)
