@@ -41,6 +41,7 @@ from rxddbstream.reading import Reading
 from rxddbstream.retrying import Failures
 
 DOUBT_CEILING = 5.0  # seconds between two doubtful answers, of which some take many to be believed
+REFUSALS_BELIEVED = 3  # answers with a 500 in a row that are taken for "AT_TIMESTAMP is not known here"
 LOOK_UP_INTERVAL = 0.5  # seconds between two pages of a look-up; an account may ask for ten a second
 
 
@@ -79,6 +80,7 @@ class _Poller:
         self._ahead: tuple[Request, Answer | Exception] | None = None
         self._opened = False
         self._last_change: model.Change | None = None
+        self._refusals = 0  # in a row; an iterator that is made may still be refused when it is used
         self._failures = Failures(reading.poll, reading.jitter)
         self._frontier: Frontier | None = None
         if reading.keeper is not None:
@@ -150,6 +152,8 @@ class _Poller:
             self._observer.on_error(error)
             return
         self._failures.forget()
+        if not isinstance(answer, Iterator):
+            self._refusals = 0
         if isinstance(answer, Iterator) and not self._opened:
             self._opened = True
             reading.events.emit(ShardOpened(reader.shard, self._position))
@@ -198,11 +202,15 @@ class _Poller:
             return Fault.TRIMMED
         except ShardNotFound:
             return Fault.NOT_FOUND
-        except (RequestFailed, ServiceUnavailable):
-            # A service that does not know AT_TIMESTAMP may say so in any words, even as a 500.
-            if self._reader.may_be_refused and not isinstance(request, LookUp):
-                return Fault.REFUSED
-            raise
+        except (RequestFailed, ServiceUnavailable) as error:
+            # A service that does not know AT_TIMESTAMP may say so in any words, even as a 500; moto does
+            # when the iterator is used.
+            if not self._reader.may_be_refused or isinstance(request, LookUp):
+                raise
+            self._refusals += 1
+            if isinstance(error, ServiceUnavailable) and self._refusals < REFUSALS_BELIEVED:
+                raise
+            return Fault.REFUSED
 
     def _get_records(self, iterator: str) -> Records:
         counts = self._reading.progress.counts

@@ -598,6 +598,24 @@ def test_a_look_up_in_a_long_listing_goes_on_from_its_last_page_however_many_fai
     assert sim.calls["DescribeStream"] - calls <= 3 * 20 + 3
 
 
+@pytest.mark.parametrize("operation", ["GetShardIterator", "GetRecords"])
+@pytest.mark.parametrize(("failures", "told", "reads_all"), [(1, 1, False), (2, 2, False), (3, 2, True)])
+def test_some_500s_in_a_row_are_taken_for_a_time_that_is_not_known(
+    scheduler, operation, failures, told, reads_all
+):
+    sim = SimulatedStream(scheduler=scheduler, page_size=100)
+    for n in range(3000):
+        sim.put("a", n=n)
+    scheduler.advance_by(7200)
+    sim.put("a")
+    sim.script(operation, *["InternalServerError"] * failures)
+    reader = read(sim, scheduler, start="15m")
+    scheduler.advance_by(3)
+    assert reader.ids == ids(sim.records[-1:])
+    assert len(of_kind(reader, rxd.Retrying)) == told
+    assert (sim.calls["GetRecords"] > 30) is reads_all
+
+
 def test_iterators_that_are_trimmed_when_they_are_made_are_asked_for_with_pauses_and_told_once(scheduler):
     sim = SimulatedStream(scheduler=scheduler)
     sim.put("a")
