@@ -157,6 +157,7 @@ class Discovery:
             on_gap=self._on_gap,
             events=self._events,
             ended=self._shard_ended,
+            fail=self._observer.on_error,
             jitter=random.random,
             progress=self._progress,
             keeper=self._keeper,

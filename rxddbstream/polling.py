@@ -252,7 +252,11 @@ class _Poller:
 
     def _end(self) -> None:
         shard = self._reader.shard
-        self._observer.on_completed()
+        try:
+            self._observer.on_completed()
+        except BaseException as error:  # noqa: BLE001 - the observer of this shard can be told no more
+            self._reading.fail(error)
+            return
         # A delivery that was stopped in the middle of the last page has not read the shard to its end.
         frontier, last = self._frontier, self._last_change
         if (

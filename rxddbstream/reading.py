@@ -40,6 +40,7 @@ class Reading:
         events: who is told.
         ended: to be called when a shard was read to its end and all of it was delivered; and whether a
             bounded read stopped short of its end.
+        fail: ends the subscription with an error that no shard's observer can be told.
         jitter: random numbers in [0, 1).
         progress: how far the subscription has come.
         keeper: the checkpoints, if any are kept.
@@ -55,6 +56,7 @@ class Reading:
     on_gap: OnGap
     events: EventSink
     ended: Callable[[Shard, bool], None]
+    fail: Callable[[Any], None]
     jitter: Callable[[], float]
     progress: Progress
     keeper: Keeper | None = None
