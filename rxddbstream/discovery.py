@@ -251,10 +251,10 @@ class Discovery:
             self._observer.on_next(ShardStream(start.shard, start.position, pages(self._reading, start)))
 
     def _list_again(self) -> Generator[Wait, None, None]:
-        _, shards = yield from self._list_all()
+        listed_at, shards = yield from self._list_all()
         with self._lock:
             self._lineage.observe(shards)
-            forgotten = self._lineage.forget_all_but([shard.id for shard in shards])
+            forgotten = self._lineage.forget_all_but([shard.id for shard in shards], listed_at)
         if self._keeper is not None:
             yield from self._until_answered(partial(self._keeper.forget, forgotten))
         self._emit_ready()

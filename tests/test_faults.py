@@ -529,6 +529,23 @@ def test_a_shards_end_is_kept_and_forgotten_when_the_service_forgets_it(schedule
     assert reader.ids == ids(sim.records)
 
 
+def test_a_shard_that_listings_lack_for_minutes_is_not_read_again_when_they_have_it_again(scheduler):
+    store = rxd.MemoryCheckpoints()
+    sim = SimulatedStream(scheduler=scheduler)
+    client = StaleListing(sim, scheduler)
+    reader = read(sim, scheduler, client=client, checkpoints=store, start="trim_horizon")
+    for _ in range(3):
+        sim.put("a")
+        sim.roll_over()
+        scheduler.advance_by(70)
+    client._hidden = {shard.id: scheduler.now.timestamp() + 300 for shard in sim.shards[:2]}
+    for _ in range(8):
+        scheduler.advance_by(70)
+        sim.put("a")
+    assert reader.ids == ids(sim.records[:-1])
+    assert [store.load(sim.arn)[shard.id] for shard in sim.shards[:2]] == ["2 SHARD_END"] * 2
+
+
 @pytest.mark.parametrize("knows_time", [True, False])
 def test_what_is_written_while_the_first_iterator_fails_is_not_missed(scheduler, knows_time):
     sim = SimulatedStream(scheduler=scheduler, supports_at_timestamp=knows_time)

@@ -19,11 +19,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from rxddbstream.core.model import Gap, Shard, outlived_retention
 from rxddbstream.core.position import After, AtTime, Latest, Position, TrimHorizon
+
+ABSENT_FOR = timedelta(minutes=10)  # until a shard that is listed no more is taken for gone
 
 
 class Ready(NamedTuple):
@@ -77,7 +79,7 @@ class Lineage:
         self._gone: set[str] = set()
         self._parents: set[str] = set()
         self._childless: set[str] = set()
-        self._absent: set[str] = set()
+        self._absent: dict[str, datetime] = {}  # since when
         self._first_listing = True
 
     def observe(self, shards: Iterable[Shard]) -> None:
@@ -144,22 +146,27 @@ class Lineage:
         """Shards read to the end whose children have not been listed yet."""
         return list(self._childless)
 
-    def forget_all_but(self, listed: Iterable[str]) -> set[str]:
-        """Drop what two whole listings in a row lack, so that a long run does not grow; what it was.
+    def forget_all_but(self, listed: Iterable[str], now: datetime) -> set[str]:
+        """Drop what whole listings have lacked for `ABSENT_FOR`, so that a long run does not grow; what it was.
 
-        Two, because a shard that is forgotten and then listed again would be read again. Should a
-        child of a forgotten shard turn up, it is an orphan, and handled so.
+        Not what one or two lack: a shard that is forgotten and then listed again would be read again. Should
+        a child of a forgotten shard turn up, it is an orphan, and handled so.
+
+        Args:
+            listed: what a whole listing has.
+            now: the service's time of it.
         """
         kept = set(listed) | self._reading | self._childless | {ready.shard.id for ready in self._ready}
         kept.update(shard.id for family in self._waiting.values() for shard in family)
         kept |= {shard.parent_id for key, shard in self._shards.items() if key in kept and shard.parent_id}
         absent = (self._shards.keys() | self._ended | self._kept.keys()) - kept - self._stopped_in
-        forgotten = absent & self._absent
+        self._absent = {shard_id: self._absent.get(shard_id, now) for shard_id in absent}
+        forgotten = {shard_id for shard_id, since in self._absent.items() if now - since >= ABSENT_FOR}
         for shard_id in forgotten:
             self._shards.pop(shard_id, None)
             self._ended.discard(shard_id)
             self._kept.pop(shard_id, None)
-        self._absent = absent
+            del self._absent[shard_id]
         self._parents = {shard.parent_id for shard in self._shards.values() if shard.parent_id}
         self._gone &= self._parents
         return forgotten

@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from rxddbstream.core.lineage import Lineage
+from rxddbstream.core.lineage import ABSENT_FOR, Lineage
 from rxddbstream.core.model import Shard
 from rxddbstream.core.position import After, AtTime, Latest, Position, TrimHorizon
 
@@ -279,22 +279,32 @@ def ended_line() -> Lineage:
     return lineage
 
 
-def test_what_two_listings_in_a_row_lack_is_forgotten() -> None:
+def forget(lineage: Lineage, listed: list[str], *, times: int = 3) -> set[str]:
+    """What is forgotten when so many whole listings, some minutes apart, have these shards alone."""
+    forgotten: set[str] = set()
+    for number in range(times):
+        forgotten |= lineage.forget_all_but(listed, BEGAN + number * ABSENT_FOR / (times - 1))
+    return forgotten
+
+
+def test_what_listings_lack_for_ten_minutes_is_forgotten() -> None:
     lineage = ended_line()
 
-    assert lineage.forget_all_but([]) == set()
+    assert lineage.forget_all_but([], BEGAN) == set()
+    assert lineage.forget_all_but([], BEGAN + ABSENT_FOR - timedelta(seconds=1)) == set()
     # A child of the last one may be listed yet, and must find its parent ended.
-    assert lineage.forget_all_but([]) == {"a"}
+    assert lineage.forget_all_but([], BEGAN + ABSENT_FOR) == {"a"}
+    assert lineage.forget_all_but([], BEGAN + 3 * ABSENT_FOR) == set()
     assert lineage.childless() == ["c"]
     lineage.observe([Shard("d", "c")])
     assert taken(lineage) == ["d"]
 
 
-def test_what_one_listing_lacks_is_kept() -> None:
+def test_what_a_listing_has_in_between_is_kept() -> None:
     lineage = ended_line()
 
-    for listed in ([], ["a", "b", "c"], []):
-        assert lineage.forget_all_but(listed) == set()
+    for number, listed in enumerate([[], [], ["a", "b", "c"], [], []]):
+        assert lineage.forget_all_but(listed, BEGAN + number * ABSENT_FOR * 0.9 / 2) == set()
         lineage.observe(LINE)
 
     assert taken(lineage) == []
@@ -303,11 +313,9 @@ def test_what_one_listing_lacks_is_kept() -> None:
 def test_a_shard_that_is_being_read_or_waits_is_kept() -> None:
     lineage = lineage_of(Shard("ready"), PARENT, CHILD)
 
-    for _ in range(3):
-        lineage.forget_all_but([])
+    forget(lineage, [])
     assert taken(lineage) == ["ready", "parent"]
-    for _ in range(3):
-        lineage.forget_all_but([])
+    forget(lineage, [])
     lineage.observe([Shard("ready"), PARENT, CHILD])
     lineage.end("parent")
 
@@ -318,8 +326,7 @@ def test_the_parent_of_a_listed_shard_is_kept() -> None:
     lineage = lineage_of(PARENT, CHILD)
     taken(lineage)
     lineage.end("parent")
-    for _ in range(3):
-        lineage.forget_all_but(["child"])
+    forget(lineage, ["child"])
 
     lineage.observe([OTHER_CHILD])
 
@@ -328,8 +335,7 @@ def test_the_parent_of_a_listed_shard_is_kept() -> None:
 
 def test_a_child_of_a_forgotten_shard_is_an_orphan() -> None:
     lineage = ended_line()
-    for _ in range(2):
-        lineage.forget_all_but([])
+    forget(lineage, [])
 
     lineage.observe([Shard("late", "a")])
 
@@ -342,8 +348,7 @@ def test_a_child_of_a_forgotten_shard_is_an_orphan() -> None:
 def test_a_denial_is_remembered_while_a_child_is() -> None:
     lineage = lineage_of(CHILD)
     lineage.confirm_gone("parent", BEGAN)
-    for _ in range(3):
-        lineage.forget_all_but(["child"])
+    forget(lineage, ["child"])
 
     lineage.observe([OTHER_CHILD])
 
@@ -421,8 +426,7 @@ def test_a_parent_that_is_gone_unread_is_a_gap_if_it_may_have_been_written_since
 def test_a_kept_position_that_no_shard_has_any_more_is_forgotten() -> None:
     lineage = lineage_of(Shard("new"), kept={"old": None})
 
-    assert lineage.forget_all_but(["new"]) == set()
-    assert lineage.forget_all_but(["new"]) == {"old"}
+    assert forget(lineage, ["new"]) == {"old"}
 
 
 def test_a_child_waits_for_a_parent_that_was_stopped_in_though_it_was_begun_itself() -> None:
@@ -486,14 +490,14 @@ def test_what_is_below_a_shard_that_was_stopped_in_starts_when_that_is_denied() 
 
 def test_a_shard_that_was_stopped_in_is_not_forgotten_before_it_is_denied() -> None:
     lineage = lineage_of(kept={"stopped": After("5")})
-    assert [lineage.forget_all_but([]) for _ in range(3)] == [set(), set(), set()]
+    assert forget(lineage, []) == set()
     assert lineage.unlisted() == ["stopped"]
     assert not lineage.is_idle
 
     lineage.confirm_gone("stopped", BEGAN)
 
     assert lineage.is_idle
-    assert [lineage.forget_all_but([]) for _ in range(2)] == [set(), {"stopped"}]
+    assert forget(lineage, []) == {"stopped"}
 
 
 # --- whatever happens, in whatever order --------------------------------------------------------
@@ -543,6 +547,7 @@ class LineageMachine(RuleBasedStateMachine):
         | st.lists(st.sampled_from(["unread", "stopped", "ended"]), min_size=13, max_size=13),
     )
     def begin(self, tree: list[Shard], first: int, start: Position, earlier: list[str] | None) -> None:
+        self.now = BEGAN
         self.kept: dict[str, Position | None] = {}
         if earlier and not isinstance(start, Latest):
             self.kept = what_an_earlier_run_kept(tree, earlier)
@@ -596,7 +601,9 @@ class LineageMachine(RuleBasedStateMachine):
         )
         shards = [shard for shard in self.listed if shard.id not in self.left_out]
         self.observe(shards)
-        self.lineage.forget_all_but([shard.id for shard in shards])
+        # Two listings in a row that lack a shard may be ten minutes apart, or more.
+        self.now += ABSENT_FOR
+        self.lineage.forget_all_but([shard.id for shard in shards], self.now)
 
     @precondition(lambda self: self.listed)
     @rule(data=st.data())
