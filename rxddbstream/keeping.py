@@ -55,7 +55,7 @@ class Keeper:
         self._frontiers: dict[str, Frontier] = {}
         self._kept: dict[str, str] = {}
         self._count = 0
-        self._closed = False
+        self._closed = self._write_is_due = False
 
     def load(self) -> dict[str, Position | None]:
         """The positions that are kept, by shard ID; None stands for the shard's end.
@@ -94,9 +94,9 @@ class Keeper:
         """So many changes were delivered."""
         with self._lock:
             self._count += count
-            due = self._count >= self._store.count
-            if due:
-                self._count = 0
+            # One write at most waits for its turn: a slow store must not keep others from theirs.
+            due = self._count >= self._store.count and not self._write_is_due
+            self._write_is_due |= due
         if due:
             self._scheduler.schedule(lambda *_: self._write())
 
@@ -145,6 +145,8 @@ class Keeper:
         self._schedule()
 
     def _write(self) -> None:
+        with self._lock:
+            self._count, self._write_is_due = 0, False
         try:
             self._save(self._gather())
         except TransientError as error:
