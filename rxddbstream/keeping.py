@@ -15,7 +15,7 @@ from rxddbstream.checkpoints import CheckpointStore
 from rxddbstream.core.checkpoint import BEGAN, SHARD_END, START, from_text, to_text
 from rxddbstream.core.frontier import Frontier
 from rxddbstream.core.model import Checkpointed
-from rxddbstream.core.position import AtTime, Position, TrimHorizon
+from rxddbstream.core.position import AtTime, Latest, Position
 from rxddbstream.errors import CheckpointError, CheckpointUnreadable, StreamError, TransientError
 from rxddbstream.events import EventSink
 
@@ -77,9 +77,10 @@ class Keeper:
 
     def begin(self, start: Position, began: datetime, positions: Mapping[str, Position | None]) -> None:
         """Keep where the consumer begins, before anything is read; then write every now and then."""
-        later = start if isinstance(start, AtTime) else TrimHorizon()  # where shards found later begin
-        # The start last: a store that writes one by one, and is cut off, has none then, and begins anew.
-        first = {**positions, BEGAN: AtTime(began), START: later}
+        # Where shards without a position begin. It goes first, and says what "latest" meant: so a store that
+        # writes one by one, and is cut off, makes neither a second "latest" nor a day's changes of it.
+        later = AtTime(began) if isinstance(start, Latest) else start
+        first = {START: later, BEGAN: AtTime(began), **positions}
         self._save({key: to_text(position) for key, position in first.items()})
         self._schedule()
 

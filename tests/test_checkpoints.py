@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import os
@@ -28,7 +29,7 @@ from moto import mock_aws
 from moto.server import ThreadedMotoServer
 from reactivex import operators as ops
 from reactivex.testing import TestScheduler
-from reading import Reader
+from reading import Reader, ids
 
 import rxddbstream as rxd
 from rxddbstream import operators as dops
@@ -775,12 +776,18 @@ def test_a_write_that_failed_in_passing_is_made_up_for_by_the_next(scheduler, ca
     assert store.kept[shard_id] == to_text(After(number))
 
 
-def test_the_start_is_kept_last(scheduler):
-    # A store that writes one by one may be cut off: without a start it all begins anew.
-    sim, store = SimulatedStream(scheduler=scheduler, shards=3), Own()
+@pytest.mark.parametrize("written", [1, 2, 3, 4])
+def test_a_store_that_is_cut_off_among_the_first_positions_still_knows_what_latest_meant(scheduler, written):
+    # One that writes one by one, such as DynamoDBCheckpoints.
+    sim, store = SimulatedStream(scheduler=scheduler, shards=4), Own()
+    sim.put("before"), sim.roll_over()
+    scheduler.advance_by(100)
     subscribed(sim, scheduler, store, start="latest").subscription.dispose()
-    assert list(store.kept)[-1] == "*start"
-    assert len(store.kept) == 5
+    store.kept = dict(itertools.islice(store.kept.items(), written))
+    while_it_was_down = [sim.put(n) for n in range(20)]
+    again = subscribed(sim, scheduler, store, start="latest")
+    scheduler.advance_by(60)
+    assert sorted(again.ids) == sorted(ids(while_it_was_down))
 
 
 def test_who_disposes_while_the_store_is_opened_leaves_it_closed(scheduler):

@@ -25,7 +25,8 @@ The rules it keeps:
   It is asked for again, and believed only of a shard that the listing says is closed.
 * An iterator expires after 15 minutes. The next one begins after the last record read; where none was
   read from LATEST, at the time of the listing: LATEST again would skip what came since.
-* Not every service knows AT_TIMESTAMP. TRIM_HORIZON, dropping what is older, gives the same records.
+* Not every service knows AT_TIMESTAMP. TRIM_HORIZON, dropping what is older, gives the same records; it is
+  asked for, too, when the time lies further back than the service keeps changes.
 * TRIM_HORIZON and a time move up with what the service drops, without a word: when there was no answer
   for as long as it keeps changes, some may have been lost.
 * An empty page is not the tip of a shard. `EMPTY_PAGES_AT_TIP` in a row are taken for it.
@@ -183,7 +184,7 @@ class ShardReader:
         """What to ask the service now; the same until an answer was received."""
         match self.state:
             case State.NEEDS_ITERATOR:
-                return GetIterator(self._position)
+                return GetIterator(self._asked_position)
             case State.READING:
                 return GetRecords(self._iterator)
             case State.DOUBTFUL:
@@ -306,6 +307,11 @@ class ShardReader:
     @property
     def _is_denied_for_good(self) -> bool:
         return self._denials >= DENIALS_BELIEVED and self._now - self._denied_since >= DENIED_FOR
+
+    @property
+    def _asked_position(self) -> Position:
+        is_old = isinstance(self._position, AtTime) and outlived_retention(self._position.time, self._now)
+        return TrimHorizon() if is_old else self._position
 
     def _renew_iterator(self) -> None:
         if isinstance(self._position, Latest):

@@ -580,6 +580,13 @@ def test_a_time_holds_though_the_service_answers_with_older_changes() -> None:
     assert numbers(reader.receive(page(5, made=1))) == [5]
 
 
+@pytest.mark.parametrize(("hours", "asked"), [(23, AtTime(T0)), (24, TrimHorizon()), (240, TrimHorizon())])
+def test_a_time_beyond_the_retention_is_asked_for_as_the_oldest_change(hours: int, asked: Position) -> None:
+    reader = ShardReader(OPEN, AtTime(T0), listed_at=at(hours * 3600))
+
+    assert reader.next_request() == GetIterator(asked)
+
+
 def test_a_page_of_older_changes_alone_delivers_nothing_and_counts_as_read() -> None:
     reader = reading(AtTime(at(10)))
 
