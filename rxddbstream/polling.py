@@ -83,13 +83,18 @@ class _Poller:
         self._refusals = 0  # in a row; an iterator that is made may still be refused when it is used
         self._failures = Failures(reading.poll, reading.jitter)
         self._frontier: Frontier | None = None
+        last_answer = reading.last_answers.get(start.shard.id)
+        self._unread_at = last_answer or reading.client.answered_at  # when nothing had been delivered yet
         if reading.keeper is not None:
-            self._frontier = reading.keeper.frontier(start.shard.id, self._first_position())
+            self._frontier = reading.keeper.frontier(
+                start.shard.id, self._first_position(), lambda: self._unread_at
+            )
         self._reader = ShardReader(
             start.shard,
             start.position,
             listed_at=reading.listed_at,
             now=reading.client.answered_at,
+            last_answer=last_answer,
             bounded=reading.bounded,
             began=reading.began,
             predates=start.shard.id in reading.closed_before,
@@ -172,6 +177,8 @@ class _Poller:
             reading.progress.caught_up(reader.shard.id, reader.quiet_until)
         if self._next_tick.is_disposed:
             return
+        if self._last_change is None:
+            self._unread_at = reader.last_answer
         if reader.ended:
             self._end()
         elif not is_ahead:

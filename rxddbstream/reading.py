@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -36,6 +36,8 @@ class Reading:
         listed_at: the service's time of the first listing.
         began: the same, of the consumer's first run.
         closed_before: the IDs of the shards that were listed as closed when the consumer began.
+        last_answers: when an earlier run was last answered, by the IDs of the shards of which it may have
+            missed something since.
         on_gap: what to do when changes were lost.
         events: who is told.
         ended: to be called when a shard was read to its end and all of it was delivered; and whether a
@@ -53,6 +55,7 @@ class Reading:
     listed_at: datetime
     began: datetime
     closed_before: Collection[str]
+    last_answers: Mapping[str, datetime]
     on_gap: OnGap
     events: EventSink
     ended: Callable[[Shard, bool], None]
@@ -92,6 +95,8 @@ class Reading:
         if self.on_gap == "skip":
             log.warning("%s", message)
             return None
+        if self.keeper is not None:
+            self.keeper.stop_sign_of_life()  # so that each later run says it again
         return DataTrimmed(
             f"{message}. Pass on_gap='skip' to go on with what is left; a consumer must not be away for "
             "longer than the 24 hours that the service keeps changes",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ import rxddbstream as rxd
 from rxddbstream.core.position import TrimHorizon
 from rxddbstream.events import EventSink
 from rxddbstream.keeping import Keeper
+
+NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
 
 class Busy(TestScheduler):
@@ -37,9 +40,16 @@ def scheduler() -> Busy:
 @pytest.fixture
 def keeper(scheduler: Busy) -> Keeper:
     store = rxd.MemoryCheckpoints(count=100)
-    keeper = Keeper(store, "stream", scheduler=scheduler, events=EventSink(None, print), on_failure=print)
+    keeper = Keeper(
+        store,
+        "stream",
+        alive=lambda: NOW,
+        scheduler=scheduler,
+        events=EventSink(None, print),
+        on_failure=print,
+    )
     keeper.load()
-    keeper.frontier("shard-1", TrimHorizon())
+    keeper.frontier("shard-1", TrimHorizon(), lambda: NOW)
     return keeper
 
 

@@ -147,7 +147,7 @@ class Lineage:
         return list(self._childless)
 
     def forget_all_but(self, listed: Iterable[str], now: datetime) -> set[str]:
-        """Drop what whole listings have lacked for `ABSENT_FOR`, so that a long run does not grow; what it was.
+        """Drop what whole listings have lacked for `ABSENT_FOR`, so that a long run stays small; what it was.
 
         Not what one or two lack: a shard that is forgotten and then listed again would be read again. Should
         a child of a forgotten shard turn up, it is an orphan, and handled so.

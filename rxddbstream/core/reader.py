@@ -94,6 +94,8 @@ class ShardReader:
         position: where to begin.
         listed_at: the service's time of the listing that the reading began with.
         now: the service's time; by default `listed_at`.
+        last_answer: until when nothing of the shard was lost: when an earlier run of the consumer was last
+            answered; by default, now.
         bounded: end at `listed_at`, or at the tip, instead of reading on.
         began: the service's time of the first listing of the consumer's first run; by default, now.
         predates: whether it was listed as closed when the consumer began.
@@ -101,6 +103,7 @@ class ShardReader:
 
     Attributes:
         stopped_short: whether a bounded read ended before the shard did.
+        last_answer: the service's time of the last answer that brought or promised records.
         lag: how many seconds the last change was behind the service's time when it was read; 0.0 when the
             last answer was empty.
 
@@ -117,6 +120,7 @@ class ShardReader:
         *,
         listed_at: datetime,
         now: datetime | None = None,
+        last_answer: datetime | None = None,
         bounded: bool = False,
         began: datetime | None = None,
         predates: bool = False,
@@ -138,9 +142,10 @@ class ShardReader:
         self._predates = predates
         self._gap_was_told = False
         self._last_read = position.sequence_number if isinstance(position, After) else None
-        self._last_answer = self._now = now or listed_at
+        self._now = now or listed_at
+        self.last_answer = last_answer or self._now
         self._empty_pages = 0
-        self._empty_since = self._last_answer
+        self._empty_since = self.last_answer
         self.lag = 0.0
         self._caught_up = isinstance(position, Latest)
         self._was_late = False
@@ -171,9 +176,9 @@ class ShardReader:
     @property
     def quiet_until(self) -> datetime | None:
         """Until when the shard is known to have had nothing new; None while it may just seem so."""
-        if self._empty_pages < EMPTY_PAGES_WHEN_QUIET or self._last_answer - self._empty_since < QUIET_FOR:
+        if self._empty_pages < EMPTY_PAGES_WHEN_QUIET or self.last_answer - self._empty_since < QUIET_FOR:
             return None
-        return self._last_answer
+        return self.last_answer
 
     @property
     def may_be_refused(self) -> bool:
@@ -240,7 +245,7 @@ class ShardReader:
             case ((State.NEEDS_ITERATOR | State.READING), Fault.TRIMMED):
                 self._faults += 1
                 self._position = TrimHorizon()
-                self._last_answer = self._now  # what was lost until now is told here
+                self.last_answer = self._now  # what was lost until now is told here
                 self.state = State.NEEDS_ITERATOR
                 return None if self._gap_was_told else self._loss("is older than what the service keeps")
             case ((State.NEEDS_ITERATOR | State.READING), Fault.NOT_FOUND):
@@ -345,9 +350,9 @@ class ShardReader:
     def _loss_in_silence(self, answered_at: datetime) -> Gap | None:
         # After a sequence number the service would say so. A time, or TRIM_HORIZON, it moves up.
         self._now = answered_at
-        if isinstance(self._position, After) or not outlived_retention(self._last_answer, answered_at):
+        if isinstance(self._position, After) or not outlived_retention(self.last_answer, answered_at):
             return None
         return self._loss("was not asked for in the 24 hours that the service keeps it")
 
     def _advance_time(self, answered_at: datetime) -> None:
-        self._last_answer = self._now = answered_at
+        self.last_answer = self._now = answered_at
