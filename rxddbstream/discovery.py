@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import random
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from datetime import datetime
 from functools import partial
 from typing import TypeVar
@@ -25,7 +25,7 @@ from reactivex.disposable import Disposable
 from rxddbstream.checkpoints import CheckpointStore
 from rxddbstream.client import StreamClient
 from rxddbstream.core import pacing
-from rxddbstream.core.checkpoint import BEGAN, START
+from rxddbstream.core.checkpoint import BEGAN, SEEN, START
 from rxddbstream.core.lineage import Lineage, Ready
 from rxddbstream.core.model import Shard
 from rxddbstream.core.position import AtTime, Latest, Position, Start, TrimHorizon, resolve
@@ -121,11 +121,10 @@ class Discovery:
             except StreamError as error:
                 log.error("%s", error)
 
-    def _shard_ended(self, shard: Shard) -> None:
+    def _shard_ended(self, shard: Shard, short: bool) -> None:
         with self._lock:
-            self._lineage.end(shard.id)
-            expects_children = self._lineage.expects_child(shard.id)
-        self._progress.ended(shard.id, expects_children)
+            self._lineage.end(shard.id, short=short)
+        self._progress.ended(shard.id, not short)
         self._process.wake()
 
     def _discover(self) -> Generator[Wait, None, None]:
@@ -145,7 +144,7 @@ class Discovery:
         kept = yield from self._load_checkpoints()
         position = kept.pop(START, None) or position
         listed_at, shards = yield from self._list_all()
-        began = kept.pop(BEGAN, None)
+        began, seen = kept.pop(BEGAN, None), kept.pop(SEEN, None)
         began_at = began.time if isinstance(began, AtTime) else listed_at
         self._reading = Reading(
             client=self._client,
@@ -154,14 +153,17 @@ class Discovery:
             bounded=not self._follow,
             listed_at=listed_at,
             began=began_at,
+            closed_before=set() if began else {shard.id for shard in shards if shard.is_closed},
+            last_answers=dict.fromkeys(_resumed(kept, shards), seen.time) if isinstance(seen, AtTime) else {},
             on_gap=self._on_gap,
             events=self._events,
             ended=self._shard_ended,
+            fail=self._observer.on_error,
             jitter=random.random,
             progress=self._progress,
             keeper=self._keeper,
         )
-        self._lineage = Lineage(position, began=began_at, follow=self._follow, kept=kept)
+        self._lineage = Lineage(position, began=began_at, kept=kept)
         self._lineage.observe(shards)
         ready = self._lineage.take_ready()
         if self._keeper is not None:
@@ -176,6 +178,7 @@ class Discovery:
         keeper = Keeper(
             self._checkpoints,
             self._client.arn,
+            alive=lambda: self._client.answered_at,
             scheduler=self._scheduler,
             events=self._events,
             on_failure=self._observer.on_error,
@@ -250,10 +253,10 @@ class Discovery:
             self._observer.on_next(ShardStream(start.shard, start.position, pages(self._reading, start)))
 
     def _list_again(self) -> Generator[Wait, None, None]:
-        _, shards = yield from self._list_all()
+        listed_at, shards = yield from self._list_all()
         with self._lock:
             self._lineage.observe(shards)
-            forgotten = self._lineage.forget_all_but([shard.id for shard in shards])
+            forgotten = self._lineage.forget_all_but([shard.id for shard in shards], listed_at)
         if self._keeper is not None:
             yield from self._until_answered(partial(self._keeper.forget, forgotten))
         self._emit_ready()
@@ -336,6 +339,17 @@ def _first_positions(
         **{shard.id: None for shard in shards},
         **{open_.shard.id: AtTime(listed_at) for open_ in ready},
     }
+
+
+def _resumed(kept: Mapping[str, Position | None], shards: list[Shard]) -> set[str]:
+    """Shards of which something may have been missed since the last run, and no other shard would tell.
+
+    They are those that were being read, and those that came since. A shard whose parent is still to be
+    read is no older than what the service keeps.
+    """
+    to_be_read = {shard.id for shard in shards if kept.get(shard.id, shard) is not None}
+    stopped_in = {shard_id for shard_id, position in kept.items() if position is not None}
+    return stopped_in | {shard.id for shard in shards if shard.parent_id not in to_be_read}
 
 
 def _ask_again_after(times_asked: int) -> float:

@@ -5,19 +5,21 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Collection, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from reactivex import abc
 from reactivex.disposable import MultipleAssignmentDisposable
 
 from rxddbstream.checkpoints import CheckpointStore
-from rxddbstream.core.checkpoint import BEGAN, SHARD_END, START, from_text, to_text
+from rxddbstream.core.checkpoint import BEGAN, SEEN, SHARD_END, START, from_text, to_text
 from rxddbstream.core.frontier import Frontier
 from rxddbstream.core.model import Checkpointed
-from rxddbstream.core.position import AtTime, Position, TrimHorizon
+from rxddbstream.core.position import AtTime, Latest, Position, TrimHorizon
 from rxddbstream.errors import CheckpointError, CheckpointUnreadable, StreamError, TransientError
 from rxddbstream.events import EventSink
+
+SIGN_OF_LIFE_EVERY = timedelta(minutes=1)
 
 log = logging.getLogger("rxddbstream")
 
@@ -30,6 +32,7 @@ class Keeper:
     Args:
         store: where they are kept.
         stream: the stream's ARN.
+        alive: the service's time of the last answer.
         scheduler: where to write; not where shards are polled.
         events: is told of what was written.
         on_failure: called with what will not pass.
@@ -40,22 +43,24 @@ class Keeper:
         store: CheckpointStore,
         stream: str,
         *,
+        alive: Callable[[], datetime],
         scheduler: abc.SchedulerBase,
         events: EventSink,
         on_failure: Callable[[Exception], None],
     ) -> None:
         self._store = store
         self._stream = stream
+        self._alive: Callable[[], datetime] | None = alive
         self._scheduler = scheduler
         self._events = events
         self._on_failure = on_failure
         self._next_write = MultipleAssignmentDisposable()
         self._lock = threading.Lock()  # guards the frontiers and the count
         self._writing = threading.Lock()  # the store is called by one thread at a time
-        self._frontiers: dict[str, Frontier] = {}
+        self._frontiers: dict[str, tuple[Frontier, Callable[[], datetime]]] = {}
         self._kept: dict[str, str] = {}
         self._count = 0
-        self._closed = False
+        self._closed = self._write_is_due = False
 
     def load(self) -> dict[str, Position | None]:
         """The positions that are kept, by shard ID; None stands for the shard's end.
@@ -77,26 +82,38 @@ class Keeper:
 
     def begin(self, start: Position, began: datetime, positions: Mapping[str, Position | None]) -> None:
         """Keep where the consumer begins, before anything is read; then write every now and then."""
-        later = start if isinstance(start, AtTime) else TrimHorizon()  # where shards found later begin
-        # The start last: a store that writes one by one, and is cut off, has none then, and begins anew.
-        first = {**positions, BEGAN: AtTime(began), START: later}
+        # Where shards without a position begin. It goes first, and says what "latest" meant: so a store that
+        # writes one by one, and is cut off, makes neither a second "latest" nor a day's changes of it.
+        later = AtTime(began) if isinstance(start, Latest) else start
+        first = {START: later, BEGAN: AtTime(began), **positions}
+        if SEEN not in self._kept:
+            first[SEEN] = AtTime(began)
         self._save({key: to_text(position) for key, position in first.items()})
         self._schedule()
 
-    def frontier(self, shard_id: str, start: Position) -> Frontier:
-        """A shard begins to be read; whoever delivers its changes says so to its frontier."""
+    def frontier(self, shard_id: str, start: Position, unread_at: Callable[[], datetime]) -> Frontier:
+        """A shard begins to be read; whoever delivers its changes says so to its frontier.
+
+        Args:
+            start: where.
+            unread_at: when the service last answered that there is nothing to deliver yet.
+        """
         frontier = Frontier(start, threading.Lock())
         with self._lock:
-            self._frontiers[shard_id] = frontier
+            self._frontiers[shard_id] = frontier, unread_at
         return frontier
+
+    def stop_sign_of_life(self) -> None:
+        """The run ends because something was lost: the next one shall find it so, too."""
+        self._alive = None
 
     def delivered(self, count: int) -> None:
         """So many changes were delivered."""
         with self._lock:
             self._count += count
-            due = self._count >= self._store.count
-            if due:
-                self._count = 0
+            # One write at most waits for its turn: a slow store must not keep others from theirs.
+            due = self._count >= self._store.count and not self._write_is_due
+            self._write_is_due |= due
         if due:
             self._scheduler.schedule(lambda *_: self._write())
 
@@ -145,6 +162,8 @@ class Keeper:
         self._schedule()
 
     def _write(self) -> None:
+        with self._lock:
+            self._count, self._write_is_due = 0, False
         try:
             self._save(self._gather())
         except TransientError as error:
@@ -156,6 +175,7 @@ class Keeper:
     def _save(self, positions: Mapping[str, str]) -> None:
         with self._writing:
             written = {} if self._closed else self._store_all(positions)
+        written.pop(SEEN, None)  # is no news
         if written:
             self._events.emit(Checkpointed(written))
 
@@ -173,7 +193,22 @@ class Keeper:
     def _gather(self) -> dict[str, str]:
         with self._lock:
             frontiers = list(self._frontiers.items())
-        return {shard_id: to_text(frontier.position) for shard_id, frontier in frontiers}
+        alive = self._alive
+        seen = [alive()] if alive is not None else []
+        texts = {}
+        for shard_id, (frontier, unread_at) in frontiers:
+            position = frontier.position
+            texts[shard_id] = to_text(position)
+            if isinstance(position, TrimHorizon | AtTime):
+                # The service moves these up in silence: what the next run must know is since when.
+                seen.append(unread_at())
+        if alive is not None and self._is_news(min(seen)):
+            texts[SEEN] = to_text(AtTime(min(seen)))
+        return texts
+
+    def _is_news(self, seen: datetime) -> bool:
+        kept = from_text(self._kept[SEEN]) if SEEN in self._kept else None
+        return not isinstance(kept, AtTime) or seen - kept.time >= SIGN_OF_LIFE_EVERY
 
 
 def _called(method: Callable[..., T], *arguments: object) -> T:

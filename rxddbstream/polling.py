@@ -41,6 +41,8 @@ from rxddbstream.reading import Reading
 from rxddbstream.retrying import Failures
 
 DOUBT_CEILING = 5.0  # seconds between two doubtful answers, of which some take many to be believed
+REFUSALS_BELIEVED = 3  # answers with a 500 in a row that are taken for "AT_TIMESTAMP is not known here"
+LOOK_UP_INTERVAL = 0.5  # seconds between two pages of a look-up; an account may ask for ten a second
 
 
 def pages(reading: Reading, start: Ready) -> Observable[Page]:
@@ -78,17 +80,24 @@ class _Poller:
         self._ahead: tuple[Request, Answer | Exception] | None = None
         self._opened = False
         self._last_change: model.Change | None = None
+        self._refusals = 0  # in a row; an iterator that is made may still be refused when it is used
         self._failures = Failures(reading.poll, reading.jitter)
         self._frontier: Frontier | None = None
+        last_answer = reading.last_answers.get(start.shard.id)
+        self._unread_at = last_answer or reading.client.answered_at  # when nothing had been delivered yet
         if reading.keeper is not None:
-            self._frontier = reading.keeper.frontier(start.shard.id, self._first_position())
+            self._frontier = reading.keeper.frontier(
+                start.shard.id, self._first_position(), lambda: self._unread_at
+            )
         self._reader = ShardReader(
             start.shard,
             start.position,
             listed_at=reading.listed_at,
             now=reading.client.answered_at,
+            last_answer=last_answer,
             bounded=reading.bounded,
             began=reading.began,
+            predates=start.shard.id in reading.closed_before,
             frontier=self._frontier,
         )
 
@@ -148,6 +157,8 @@ class _Poller:
             self._observer.on_error(error)
             return
         self._failures.forget()
+        if not isinstance(answer, Iterator):
+            self._refusals = 0
         if isinstance(answer, Iterator) and not self._opened:
             self._opened = True
             reading.events.emit(ShardOpened(reader.shard, self._position))
@@ -168,10 +179,12 @@ class _Poller:
             reading.progress.caught_up(reader.shard.id, reader.quiet_until)
         if self._next_tick.is_disposed:
             return
+        if self._last_change is None:
+            self._unread_at = reader.last_answer
         if reader.ended:
             self._end()
         elif not is_ahead:
-            self._schedule(self._delay_after(request))
+            self._schedule(self._delay_after(request, answer))
 
     def _deliver(self, page: Page) -> None:
         self._last_change = last = page.changes[-1]
@@ -190,19 +203,23 @@ class _Poller:
                     return client.get_iterator(shard_id, position)
                 case GetRecords(iterator):
                     return self._get_records(iterator)
-                case LookUp():
-                    return self._look_up(shard_id)
+                case LookUp(after):
+                    return self._look_up(shard_id, after)
         except IteratorExpired:
             return Fault.EXPIRED
         except IteratorTrimmed:
             return Fault.TRIMMED
         except ShardNotFound:
             return Fault.NOT_FOUND
-        except (RequestFailed, ServiceUnavailable):
-            # A service that does not know AT_TIMESTAMP may say so in any words, even as a 500.
-            if self._reader.may_be_refused and not isinstance(request, LookUp):
-                return Fault.REFUSED
-            raise
+        except (RequestFailed, ServiceUnavailable) as error:
+            # A service that does not know AT_TIMESTAMP may say so in any words, even as a 500; moto does
+            # when the iterator is used.
+            if not self._reader.may_be_refused or isinstance(request, LookUp):
+                raise
+            self._refusals += 1
+            if isinstance(error, ServiceUnavailable) and self._refusals < REFUSALS_BELIEVED:
+                raise
+            return Fault.REFUSED
 
     def _get_records(self, iterator: str) -> Records:
         counts = self._reading.progress.counts
@@ -211,20 +228,16 @@ class _Poller:
         counts.answered(answer.records or ())
         return answer
 
-    def _look_up(self, shard_id: str) -> Listed:
-        after: str | None = None
-        while True:
-            page = self._reading.client.list_shards(after=after)
-            for shard in page.shards:
-                if shard.id == shard_id:
-                    return Listed(shard)
-            after = page.next_shard_id
-            if after is None:
-                return Listed(None)
+    def _look_up(self, shard_id: str, after: str | None) -> Listed:
+        page = self._reading.client.list_shards(after=after)
+        found = next((shard for shard in page.shards if shard.id == shard_id), None)
+        return Listed(found, page.next_shard_id)
 
-    def _delay_after(self, request: Request) -> float:
-        if isinstance(request, GetIterator):
-            return 0.0  # an iterator that waits may expire
+    def _delay_after(self, request: Request, answer: Answer) -> float:
+        if isinstance(answer, Iterator):
+            return 0.0  # one that waits may expire
+        if isinstance(request, LookUp) and isinstance(self._reader.next_request(), LookUp):
+            return LOOK_UP_INTERVAL
         if self._reader.doubts:
             return pacing.backoff(self._reader.doubts, self._reading.jitter(), ceiling=DOUBT_CEILING)
         if isinstance(request, GetRecords):
@@ -248,7 +261,11 @@ class _Poller:
 
     def _end(self) -> None:
         shard = self._reader.shard
-        self._observer.on_completed()
+        try:
+            self._observer.on_completed()
+        except BaseException as error:  # noqa: BLE001 - the observer of this shard can be told no more
+            self._reading.fail(error)
+            return
         # A delivery that was stopped in the middle of the last page has not read the shard to its end.
         frontier, last = self._frontier, self._last_change
         if (
@@ -258,4 +275,4 @@ class _Poller:
         ):
             frontier.end()
         self._reading.events.emit(ShardClosed(shard))
-        self._reading.ended(shard)
+        self._reading.ended(shard, self._reader.stopped_short)

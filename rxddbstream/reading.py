@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -36,9 +36,14 @@ class Reading:
         bounded: whether to end at `listed_at`.
         listed_at: the service's time of the first listing.
         began: the same, of the consumer's first run.
+        closed_before: the IDs of the shards that were listed as closed when the consumer began.
+        last_answers: when an earlier run was last answered, by the IDs of the shards of which it may have
+            missed something since.
         on_gap: what to do when changes were lost.
         events: who is told.
-        ended: to be called when a shard was read to its end and all of it was delivered.
+        ended: to be called when a shard was read to its end and all of it was delivered; and whether a
+            bounded read stopped short of its end.
+        fail: ends the subscription with an error that no shard's observer can be told.
         jitter: random numbers in [0, 1).
         progress: how far the subscription has come.
         keeper: the checkpoints, if any are kept.
@@ -50,9 +55,12 @@ class Reading:
     bounded: bool
     listed_at: datetime
     began: datetime
+    closed_before: Collection[str]
+    last_answers: Mapping[str, datetime]
     on_gap: OnGap
     events: EventSink
-    ended: Callable[[Shard], None]
+    ended: Callable[[Shard, bool], None]
+    fail: Callable[[Any], None]
     jitter: Callable[[], float]
     progress: Progress
     keeper: Keeper | None = None
@@ -101,6 +109,8 @@ class Reading:
         if self.on_gap == "skip":
             log.warning("%s", message)
             return None
+        if self.keeper is not None:
+            self.keeper.stop_sign_of_life()  # so that each later run says it again
         return DataTrimmed(
             f"{message}. Pass on_gap='skip' to go on with what is left; a consumer must not be away for "
             "longer than the 24 hours that the service keeps changes",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import os
@@ -12,7 +13,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +27,20 @@ from botocore.exceptions import (
 )
 from moto import mock_aws
 from moto.server import ThreadedMotoServer
+from reactivex import operators as ops
 from reactivex.testing import TestScheduler
-from reading import Reader
+from reading import Reader, ids
 
 import rxddbstream as rxd
-from rxddbstream.core.checkpoint import to_text
+from rxddbstream import operators as dops
+from rxddbstream.core.checkpoint import from_text, to_text
 from rxddbstream.core.position import After, AtTime, TrimHorizon
 from rxddbstream.errors import (
     CheckpointError,
     CheckpointLocked,
     CheckpointUnreadable,
     ConnectionLost,
+    DataTrimmed,
     MalformedAnswer,
     Throttled,
     TransientError,
@@ -773,12 +777,18 @@ def test_a_write_that_failed_in_passing_is_made_up_for_by_the_next(scheduler, ca
     assert store.kept[shard_id] == to_text(After(number))
 
 
-def test_the_start_is_kept_last(scheduler):
-    # A store that writes one by one may be cut off: without a start it all begins anew.
-    sim, store = SimulatedStream(scheduler=scheduler, shards=3), Own()
+@pytest.mark.parametrize("written", [1, 2, 3, 4])
+def test_a_store_that_is_cut_off_among_the_first_positions_still_knows_what_latest_meant(scheduler, written):
+    # One that writes one by one, such as DynamoDBCheckpoints.
+    sim, store = SimulatedStream(scheduler=scheduler, shards=4), Own()
+    sim.put("before"), sim.roll_over()
+    scheduler.advance_by(100)
     subscribed(sim, scheduler, store, start="latest").subscription.dispose()
-    assert list(store.kept)[-1] == "*start"
-    assert len(store.kept) == 5
+    store.kept = dict(itertools.islice(store.kept.items(), written))
+    while_it_was_down = [sim.put(n) for n in range(20)]
+    again = subscribed(sim, scheduler, store, start="latest")
+    scheduler.advance_by(60)
+    assert sorted(again.ids) == sorted(ids(while_it_was_down))
 
 
 def test_who_disposes_while_the_store_is_opened_leaves_it_closed(scheduler):
@@ -812,6 +822,36 @@ def test_bounded_reads_go_on_where_the_last_one_ended(scheduler):
     assert runs == [["a"], ["b"], ["c"], ["d"]]
 
 
+def test_what_was_held_in_a_parent_comes_again_before_what_is_new_in_its_child(scheduler):
+    # first run     P: -0-1-2-3-|    1 is never released
+    #               C:           -4-5-|
+    # second run    P: ---1-2-3-|
+    #               C:           ---6-
+    sim, store = SimulatedStream(scheduler=scheduler, page_size=1), Own()
+    held = []
+
+    def release_all_but_one(change):
+        held.append(change)
+        return [] if change.new_image["n"] == 1 else change
+
+    source = rxd.changes(
+        sim.arn, client=sim.client, scheduler=scheduler, start="trim_horizon", checkpoints=store
+    )
+    pipeline = source.pipe(dops.hold(), ops.map(release_all_but_one), dops.release())
+    first = pipeline.subscribe()
+    for n in range(6):
+        if n == 4:
+            sim.roll_over()
+        sim.put("a", n=n)
+        scheduler.advance_by(10)
+    first.dispose()
+    assert len(held) == 6
+    sim.put("a", n=6)
+    second = subscribed(sim, scheduler, store)
+    scheduler.advance_by(60)
+    assert [int(change.new_image["n"]) for change in second.changes] == [1, 2, 3, 6]
+
+
 def test_a_loss_is_told_once_also_by_short_runs(scheduler):
     sim, store = SimulatedStream(scheduler=scheduler), Own()
     options = {"follow": False, "on_gap": "skip"}
@@ -829,7 +869,109 @@ def test_a_loss_is_told_once_also_by_short_runs(scheduler):
         assert reader.completed
         gaps = [event for event in reader.events if isinstance(event, rxd.Gap)]
         runs.append(([change.keys["id"] for change in reader.changes], len(gaps)))
-    assert runs == [(["b", "c"], 1), ([], 0)]
+    # Of the shard that is gone, and of the one that came after it.
+    assert runs == [(["b", "c"], 2), ([], 0)]
+
+
+AWAY_TOO_LONG = 26 * 3600
+SELDOM = rxd.Poll(fastest=60, slowest=600)
+
+
+def gaps_of(reader: Reader) -> list[rxd.Gap]:
+    return [event for event in reader.events if isinstance(event, rxd.Gap)]
+
+
+@pytest.mark.parametrize("start", ["latest", "trim_horizon"])
+@pytest.mark.parametrize("rolled_over", [False, True])
+def test_who_had_read_nothing_yet_and_was_away_for_too_long_is_told_so_each_time(
+    scheduler, start, rolled_over
+):
+    # A position that is a time, or the trim horizon, the service moves up in silence.
+    sim, store = SimulatedStream(scheduler=scheduler, shards=2), Own()
+    first = subscribed(sim, scheduler, store, start=start, poll=SELDOM)
+    scheduler.advance_by(3600)
+    first.subscription.dispose()
+    sim.put("lost")
+    if rolled_over:
+        sim.roll_over()
+    scheduler.advance_by(AWAY_TOO_LONG)
+    sim.put("a")
+    for _ in range(2):
+        strict = subscribed(sim, scheduler, store, start=start)
+        scheduler.advance_by(100)
+        assert isinstance(strict.error, DataTrimmed)
+        assert strict.changes == []
+    lenient = subscribed(sim, scheduler, store, start=start, on_gap="skip")
+    scheduler.advance_by(100)
+    lenient.subscription.dispose()
+    assert lenient.error is None
+    assert lenient.ids == ids(sim.records[1:])
+    assert gaps_of(lenient)
+    again = subscribed(sim, scheduler, store, start=start)
+    scheduler.advance_by(100)
+    assert again.error is None
+    assert gaps_of(again) == []
+
+
+@pytest.mark.parametrize("hours_alive", [1, 30])
+@pytest.mark.parametrize("start", ["latest", "trim_horizon"])
+def test_who_was_away_for_less_than_a_day_is_told_of_no_gap_however_old_its_position(
+    scheduler, start, hours_alive
+):
+    sim, store = SimulatedStream(scheduler=scheduler, shards=2), Own()
+    first = subscribed(sim, scheduler, store, start=start, poll=SELDOM)
+    scheduler.advance_by(hours_alive * 3600)
+    first.subscription.dispose()
+    written = [sim.put("a"), sim.put("b")]
+    scheduler.advance_by(23 * 3600)
+    again = subscribed(sim, scheduler, store, start=start)
+    scheduler.advance_by(100)
+    assert again.error is None
+    assert sorted(again.ids) == sorted(ids(written))
+
+
+def test_a_change_that_was_held_from_the_beginning_and_is_gone_is_a_gap(scheduler):
+    sim, store = SimulatedStream(scheduler=scheduler), Own()
+    source = rxd.changes(
+        sim.arn,
+        client=sim.client,
+        scheduler=scheduler,
+        start="trim_horizon",
+        checkpoints=store,
+        poll=SELDOM,
+    )
+    holding = source.pipe(dops.hold()).subscribe()
+    scheduler.advance_by(600)
+    sim.put("held")
+    scheduler.advance_by(23 * 3600)
+    holding.dispose()
+    scheduler.advance_by(2 * 3600)  # away for two hours, but the change is older than a day
+    again = subscribed(sim, scheduler, store)
+    scheduler.advance_by(60)
+    assert isinstance(again.error, DataTrimmed)
+
+
+def test_an_idle_consumer_writes_once_a_minute_when_it_was_alive(scheduler):
+    sim, store = SimulatedStream(scheduler=scheduler, shards=2), Own()
+    reader = subscribed(sim, scheduler, store)
+    scheduler.advance_by(10)
+    saves, events = store.log.count("save"), len(reader.events)
+    scheduler.advance_by(3600)
+    assert 55 <= store.log.count("save") - saves <= 61
+    assert len(reader.events) == events  # no news
+    kept = from_text(store.kept["*seen"])
+    assert timedelta(0) <= scheduler.now - kept.time <= timedelta(seconds=70)
+
+
+def test_a_consumer_that_kept_no_sign_of_life_resumes_all_the_same(scheduler):
+    sim, store = SimulatedStream(scheduler=scheduler), Own()
+    subscribed(sim, scheduler, store).subscription.dispose()
+    del store.kept["*seen"]  # one of an earlier release
+    sim.put("a")
+    again = subscribed(sim, scheduler, store)
+    scheduler.advance_by(100)
+    assert again.ids == ids(sim.records)
+    assert "*seen" in store.kept
 
 
 # The command line: --checkpoint FILE

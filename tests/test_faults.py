@@ -28,6 +28,7 @@ from rxddbstream.errors import (
     Throttled,
 )
 from rxddbstream.testing import Faults, SimulatedStream, build_shards
+from rxddbstream.testing.faults import client_error
 
 URL = "https://streams.dynamodb.eu-west-1.amazonaws.com"
 
@@ -284,10 +285,87 @@ def test_shards_that_are_listed_but_gone_when_the_reading_begins_are_no_gap(sche
 
     owner = {}
     reader = read(sim, scheduler, client=Lagging(), start="trim_horizon")
-    scheduler.advance_by(60)
+    scheduler.advance_by(120)
     assert reader.error is None
     assert not of_kind(reader, rxd.Gap)
     assert reader.ids == ids(sim.records)
+
+
+class Denying:
+    """A client that denies one shard for a while, and whose plain listings may lack it for as long.
+
+    Args:
+        denials: how often it is denied.
+        listed_after: seconds until a listing without a filter has it.
+    """
+
+    def __init__(self, sim, scheduler, *, denials, listed_after=0.0):
+        self.shard_id = None
+        self._stale = StaleListing(sim, scheduler)
+        self._sim, self._scheduler = sim, scheduler
+        self._denials, self._listed_after = denials, listed_after
+
+    def deny(self, shard_id):
+        self.shard_id = shard_id
+        self._stale._hidden[shard_id] = self._scheduler.now.timestamp() + self._listed_after
+
+    def __getattr__(self, name):
+        return getattr(self._sim.client, name)
+
+    def describe_stream(self, **arguments):
+        client = self._sim.client if "ShardFilter" in arguments else self._stale
+        return client.describe_stream(**arguments)
+
+    def get_shard_iterator(self, **arguments):
+        if arguments["ShardId"] == self.shard_id and self._denials:
+            self._denials -= 1
+            raise client_error("ResourceNotFoundException", "GetShardIterator")
+        return self._sim.client.get_shard_iterator(**arguments)
+
+
+@pytest.mark.parametrize(("denials", "listed_after"), [(1, 5.0), (3, 0.0), (8, 60.0)])
+def test_a_new_shard_that_is_denied_for_a_moment_is_read(scheduler, denials, listed_after):
+    sim = SimulatedStream(scheduler=scheduler)
+    client = Denying(sim, scheduler, denials=denials, listed_after=listed_after)
+    reader = read(sim, scheduler, client=client)
+    scheduler.advance_by(5)
+    sim.put("a")
+    [child] = sim.roll_over()
+    client.deny(child.id)
+    sim.put("b")
+    scheduler.advance_by(300)
+    assert reader.error is None
+    assert not of_kind(reader, rxd.Gap)
+    assert reader.ids == ids(sim.records)
+
+
+def test_a_new_shard_that_is_denied_for_good_is_a_gap(scheduler):
+    sim = SimulatedStream(scheduler=scheduler)
+    client = Denying(sim, scheduler, denials=1_000_000, listed_after=1e9)
+    reader = read(sim, scheduler, client=client)
+    scheduler.advance_by(5)
+    [child] = sim.roll_over()
+    client.deny(child.id)
+    sim.put("a")
+    scheduler.advance_by(15)
+    assert reader.error is None
+    scheduler.advance_by(60)
+    assert isinstance(reader.error, DataTrimmed)
+    assert reader.error.shard_id == child.id
+
+
+def test_cut_answers_of_an_open_shard_that_a_listing_lacks_are_not_its_end(scheduler):
+    sim = SimulatedStream(scheduler=scheduler, shards=2)
+    client = StaleListing(sim, scheduler)
+    reader = read(sim, scheduler, client=client)
+    scheduler.advance_by(5)
+    client._hidden[sim.shards[0].id] = scheduler.now.timestamp() + 3
+    sim.script("GetRecords", *[{}] * 4)
+    scheduler.advance_by(10)
+    for n in range(20):
+        sim.put(n)
+    scheduler.advance_by(60)
+    assert sorted(reader.ids) == sorted(ids(sim.records))
 
 
 def test_an_orphan_that_is_listed_late_is_no_gap(scheduler):
@@ -451,6 +529,23 @@ def test_a_shards_end_is_kept_and_forgotten_when_the_service_forgets_it(schedule
     assert reader.ids == ids(sim.records)
 
 
+def test_a_shard_that_listings_lack_for_minutes_is_not_read_again_when_they_have_it_again(scheduler):
+    store = rxd.MemoryCheckpoints()
+    sim = SimulatedStream(scheduler=scheduler)
+    client = StaleListing(sim, scheduler)
+    reader = read(sim, scheduler, client=client, checkpoints=store, start="trim_horizon")
+    for _ in range(3):
+        sim.put("a")
+        sim.roll_over()
+        scheduler.advance_by(70)
+    client._hidden = {shard.id: scheduler.now.timestamp() + 300 for shard in sim.shards[:2]}
+    for _ in range(8):
+        scheduler.advance_by(70)
+        sim.put("a")
+    assert reader.ids == ids(sim.records[:-1])
+    assert [store.load(sim.arn)[shard.id] for shard in sim.shards[:2]] == ["2 SHARD_END"] * 2
+
+
 @pytest.mark.parametrize("knows_time", [True, False])
 def test_what_is_written_while_the_first_iterator_fails_is_not_missed(scheduler, knows_time):
     sim = SimulatedStream(scheduler=scheduler, supports_at_timestamp=knows_time)
@@ -474,6 +569,105 @@ def test_cut_answers_and_iterators_that_expire_at_once_do_not_starve_a_shard(sch
         sim.put(f"item-{n}")
     sim.roll_over()
     scheduler.advance_by(3600)
+    assert reader.ids == ids(sim.records)
+
+
+def test_a_look_up_in_a_long_listing_goes_on_from_its_last_page_however_many_fail(scheduler):
+    sim = SimulatedStream(scheduler=scheduler, shards=40, listing_page_size=2)
+    last = sim.shards[-1].id
+
+    class CutTwice:
+        """The answers to one shard, when told to."""
+
+        def __init__(self):
+            self.left = 0
+            self.of_last = set()
+
+        def __getattr__(self, name):
+            return getattr(sim.client, name)
+
+        def get_shard_iterator(self, **arguments):
+            answer = sim.client.get_shard_iterator(**arguments)
+            if arguments["ShardId"] == last:
+                self.of_last.add(answer["ShardIterator"])
+            return answer
+
+        def get_records(self, **arguments):
+            if arguments["ShardIterator"] not in self.of_last:
+                return sim.client.get_records(**arguments)
+            if self.left:
+                self.left -= 1
+                return {}
+            answer = sim.client.get_records(**arguments)
+            self.of_last.add(answer["NextShardIterator"])
+            return answer
+
+    client = CutTwice()
+    reader = read(sim, scheduler, client=client)
+    scheduler.advance_by(10)
+    client.left = 2
+    # Two of three calls are throttled: a look-up that began anew each time would never end.
+    sim.script("DescribeStream", *["LimitExceededException", "LimitExceededException", None] * 1000)
+    sim.put_into(last, "a")
+    calls = sim.calls["DescribeStream"]
+    scheduler.advance_by(40)
+    assert reader.ids == ids(sim.records)
+    assert sim.calls["DescribeStream"] - calls <= 3 * 20 + 3
+
+
+@pytest.mark.parametrize("operation", ["GetShardIterator", "GetRecords"])
+@pytest.mark.parametrize(("failures", "told", "reads_all"), [(1, 1, False), (2, 2, False), (3, 2, True)])
+def test_some_500s_in_a_row_are_taken_for_a_time_that_is_not_known(
+    scheduler, operation, failures, told, reads_all
+):
+    sim = SimulatedStream(scheduler=scheduler, page_size=100)
+    for n in range(3000):
+        sim.put("a", n=n)
+    scheduler.advance_by(7200)
+    sim.put("a")
+    sim.script(operation, *["InternalServerError"] * failures)
+    reader = read(sim, scheduler, start="15m")
+    scheduler.advance_by(3)
+    assert reader.ids == ids(sim.records[-1:])
+    assert len(of_kind(reader, rxd.Retrying)) == told
+    assert (sim.calls["GetRecords"] > 30) is reads_all
+
+
+def test_iterators_that_are_trimmed_when_they_are_made_are_asked_for_with_pauses_and_told_once(scheduler):
+    sim = SimulatedStream(scheduler=scheduler)
+    sim.put("a")
+    reader = read(sim, scheduler, start="trim_horizon", on_gap="skip")
+    scheduler.advance_by(5)
+    sim.script("GetRecords", "ExpiredIteratorException")
+    sim.script("GetShardIterator", *["TrimmedDataAccessException"] * 100_000)
+    calls = sim.calls["GetShardIterator"]
+    scheduler.advance_by(600)
+    assert 100 < sim.calls["GetShardIterator"] - calls < 400
+    assert len(of_kind(reader, rxd.Gap)) == 1
+
+
+def test_a_change_that_becomes_visible_late_is_not_skipped_by_an_iterator_that_expires(scheduler):
+    sim = SimulatedStream(scheduler=scheduler)
+
+    class Late:
+        """Records can be read a second after they were made."""
+
+        def __getattr__(self, name):
+            return getattr(sim.client, name)
+
+        def get_records(self, **arguments):
+            answer = sim.client.get_records(**arguments)
+            made = [record["dynamodb"]["ApproximateCreationDateTime"] for record in answer["Records"]]
+            if any(at > scheduler.now - timedelta(seconds=1) for at in made):
+                return {"Records": [], "NextShardIterator": arguments["ShardIterator"]}
+            return answer
+
+    reader = read(sim, scheduler, client=Late(), poll=rxd.Poll(fastest=0.25, slowest=0.25))
+    scheduler.advance_by(10.1)
+    sim.put("a")
+    scheduler.advance_by(0.6)
+    sim.script("GetRecords", "ExpiredIteratorException")
+    scheduler.advance_by(60)
     assert reader.ids == ids(sim.records)
 
 

@@ -129,6 +129,21 @@ def test_five_thousand_shards_are_all_polled(scheduler):
     reader.subscription.dispose()
 
 
+def test_a_bounded_read_goes_on_to_a_child_whose_parent_is_still_listed_as_open(scheduler):
+    sim = SimulatedStream(scheduler=scheduler)
+    sim.put("a", n=1)
+    [parent] = sim.shards
+    [child] = sim.roll_over()
+    sim.put("a", n=2)
+    scheduler.advance_by(5)
+    listed = scheduler.now.timestamp() + 1
+    stale = StaleListing(sim, scheduler, hidden={child.id: listed}, still_open={parent.id: listed})
+    reader = read(sim, scheduler, client=stale, start="trim_horizon", follow=False)
+    scheduler.advance_by(120)
+    assert reader.completed
+    assert reader.ids == ids(sim.records)
+
+
 def test_a_budget_of_calls_is_shared_by_all_shards(scheduler):
     sim = SimulatedStream(scheduler=scheduler, shards=50)
     reader = read(sim, scheduler, poll=rxd.Poll(fastest=0.1, slowest=0.1, calls_per_second=20))

@@ -106,6 +106,7 @@ def covers_the_hash_space(sim):
 
 # For the shards of the history: how late they are listed, and how long a closed one is listed as open.
 lags = st.lists(st.sampled_from([0.0, 0.0, 1.0, 70.0]), min_size=10, max_size=10)
+short_lags = st.lists(st.sampled_from([0.0, 0.0, 1.0, 5.0]), max_size=20)
 history = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 3)), max_size=20)
 
 
@@ -164,8 +165,10 @@ def test_nothing_written_after_subscribing_to_latest_is_missed(
 
 
 @several
-@given(histories(), streams, history, happenings, st.booleans())
-def test_a_bounded_read_ends_with_everything_written_before(parents, options, history, happenings, busy):
+@given(histories(), streams, history, happenings, short_lags, st.booleans())
+def test_a_bounded_read_ends_with_everything_written_before(
+    parents, options, history, happenings, still_open, busy
+):
     scheduler, sim = begin(parents, False, options, history)
     for delay, what, number in happenings:
         happen(sim, scheduler, what, number)
@@ -173,7 +176,8 @@ def test_a_bounded_read_ends_with_everything_written_before(parents, options, hi
             scheduler.advance_by(delay)
     scheduler.advance_by(60)
     before = ids(sim.records)
-    reader = read(sim, scheduler, start="trim_horizon", follow=False)
+    client = stale(sim, scheduler, [], still_open)
+    reader = read(sim, scheduler, client=client, start="trim_horizon", follow=False)
     for _ in range(100):
         if busy:  # somebody goes on writing
             sim.put("item-1")

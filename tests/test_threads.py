@@ -109,6 +109,35 @@ def test_what_an_observer_raises_ends_the_stream_and_reaches_on_error(error):
     subscription.dispose()
 
 
+def counted(shards):
+    """Raises downstream of the end of a shard."""
+    return shards.pipe(ops.flat_map(lambda shard: shard.pipe(ops.count())))
+
+
+@pytest.mark.parametrize("error", [Boom("no"), SystemExit(7)])
+@pytest.mark.parametrize("downstream", [True, False])
+def test_what_is_raised_at_a_shards_end_ends_the_stream_and_reaches_on_error(error, downstream):
+    sim = SimulatedStream()
+    sim.put("item")
+    errors = []
+
+    def fail(*_):
+        raise error
+
+    shards = rxd.shards(sim.arn, client=sim.client, start="trim_horizon", poll=QUICK)
+    if downstream:
+        subscription = counted(shards).subscribe(fail, errors.append)
+    else:
+        subscription = shards.subscribe(
+            lambda shard: shard.subscribe(lambda _: None, errors.append, fail), errors.append
+        )
+    sim.roll_over()
+    wait_until(lambda: errors)
+    assert errors == [error]
+    wait_until(lambda: not ours())
+    subscription.dispose()
+
+
 def test_without_on_error_it_is_an_uncaught_exception_of_the_thread(monkeypatch):
     caught = []
     monkeypatch.setattr(threading, "excepthook", lambda args: caught.append(args.exc_value))

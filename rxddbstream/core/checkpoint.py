@@ -16,8 +16,9 @@ from datetime import datetime
 from rxddbstream.core.position import After, AtTime, Latest, Position, TrimHorizon
 
 SHARD_END = "2 SHARD_END"
-START, BEGAN = "*start", "*began"
-"""Keys in place of a shard's ID: where shards without a text begin, and when the first run began."""
+START, BEGAN, SEEN = "*start", "*began", "*seen"
+"""Keys in place of a shard's ID: where shards without a text begin, when the first run began, and when the
+consumer was last alive."""
 
 _TRIM_HORIZON = "0 TRIM_HORIZON"
 _AT_TIMESTAMP = "0 AT_TIMESTAMP "

@@ -11,17 +11,21 @@ A shard splits or is rolled over every few hours: it closes, and its children go
 * LATEST holds for the shards that are open when the reading begins. What is found later begins at
   TRIM_HORIZON, or a change written in between would be lost.
 * A shard with children is closed, even where the listing still shows it open.
+* Changes that were held when a run ended come again in the next one. So what is below the shard in which
+  they are waits for its end, also what an earlier run had begun or ended.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from rxddbstream.core.model import Gap, Shard, outlived_retention
 from rxddbstream.core.position import After, AtTime, Latest, Position, TrimHorizon
+
+ABSENT_FOR = timedelta(minutes=10)  # until a shard that is listed no more is taken for gone
 
 
 class Ready(NamedTuple):
@@ -42,7 +46,6 @@ class Lineage:
     Args:
         start: where the consumer begins.
         began: the service's time of its first listing, in its first run.
-        follow: whether it goes on to what is written after its first listing.
         kept: where an earlier run of it stopped, by shard ID; None stands for a shard's end. What it
             has no position for has not been read.
 
@@ -61,23 +64,22 @@ class Lineage:
         start: Position,
         *,
         began: datetime,
-        follow: bool = True,
         kept: Mapping[str, Position | None] | None = None,
     ) -> None:
         self._start = start
         self._began = began
-        self._follow = follow
         self._kept = dict(kept or {})
         self._shards: dict[str, Shard] = {}
         self._waiting: defaultdict[str, list[Shard]] = defaultdict(list)  # by the parent's ID
         self._ready: list[Ready] = []
         self._reading: set[str] = set()
         self._ended = {shard_id for shard_id, position in self._kept.items() if position is None}
-        self._stopped_in = self._kept.keys() - self._ended
+        self._stopped_in = self._kept.keys() - self._ended  # and not found yet
+        self._resuming = set(self._stopped_in)  # and not read to the end yet
         self._gone: set[str] = set()
         self._parents: set[str] = set()
         self._childless: set[str] = set()
-        self._absent: set[str] = set()
+        self._absent: dict[str, datetime] = {}  # since when
         self._first_listing = True
 
     def observe(self, shards: Iterable[Shard]) -> None:
@@ -103,21 +105,18 @@ class Lineage:
         self._reading.update(start.shard.id for start in ready)
         return ready
 
-    def end(self, shard_id: str) -> None:
-        """The shard has been read to its end, and all of it has been delivered."""
+    def end(self, shard_id: str, *, short: bool = False) -> None:
+        """The shard has been read to its end, and all of it has been delivered.
+
+        Args:
+            short: what is left of it, and what continues it, is not to be read.
+        """
         self._reading.discard(shard_id)
+        self._resuming.discard(shard_id)
         self._ended.add(shard_id)
-        if shard_id not in self._parents and self.expects_child(shard_id):
+        if shard_id not in self._parents and not short:
             self._childless.add(shard_id)
         self._release(shard_id)
-
-    def expects_child(self, shard_id: str) -> bool:
-        """Whether what continues the shard will be read, too."""
-        if self._follow:
-            return True
-        # What the children of an open shard hold was written after the first listing.
-        shard = self._shards.get(shard_id)
-        return shard is not None and shard.is_closed
 
     def unlisted(self) -> list[str]:
         """Shards that no listing has shown: where a run stopped, and parents that hold back a child."""
@@ -135,6 +134,7 @@ class Lineage:
         lost = shard_id in self._stopped_in or outlived_retention(self._began, now)
         after = self._kept.get(shard_id)
         self._stopped_in.discard(shard_id)
+        self._resuming.discard(shard_id)
         self._gone.add(shard_id)
         self._release(shard_id)
         if not lost:
@@ -146,22 +146,27 @@ class Lineage:
         """Shards read to the end whose children have not been listed yet."""
         return list(self._childless)
 
-    def forget_all_but(self, listed: Iterable[str]) -> set[str]:
-        """Drop what two whole listings in a row lack, so that a long run does not grow; what it was.
+    def forget_all_but(self, listed: Iterable[str], now: datetime) -> set[str]:
+        """Drop what whole listings have lacked for `ABSENT_FOR`, so that a long run stays small; what it was.
 
-        Two, because a shard that is forgotten and then listed again would be read again. Should a
-        child of a forgotten shard turn up, it is an orphan, and handled so.
+        Not what one or two lack: a shard that is forgotten and then listed again would be read again. Should
+        a child of a forgotten shard turn up, it is an orphan, and handled so.
+
+        Args:
+            listed: what a whole listing has.
+            now: the service's time of it.
         """
         kept = set(listed) | self._reading | self._childless | {ready.shard.id for ready in self._ready}
         kept.update(shard.id for family in self._waiting.values() for shard in family)
         kept |= {shard.parent_id for key, shard in self._shards.items() if key in kept and shard.parent_id}
         absent = (self._shards.keys() | self._ended | self._kept.keys()) - kept - self._stopped_in
-        forgotten = absent & self._absent
+        self._absent = {shard_id: self._absent.get(shard_id, now) for shard_id in absent}
+        forgotten = {shard_id for shard_id, since in self._absent.items() if now - since >= ABSENT_FOR}
         for shard_id in forgotten:
             self._shards.pop(shard_id, None)
             self._ended.discard(shard_id)
             self._kept.pop(shard_id, None)
-        self._absent = absent
+            del self._absent[shard_id]
         self._parents = {shard.parent_id for shard in self._shards.values() if shard.parent_id}
         self._gone &= self._parents
         return forgotten
@@ -186,12 +191,14 @@ class Lineage:
 
     def _admit(self, shard: Shard) -> None:
         parent_id = shard.parent_id
-        if shard.id in self._ended:
+        if parent_id is not None and self._is_below_a_stop(shard):
+            self._waiting[parent_id].append(shard)
+        elif shard.id in self._ended:
             self._finish_parent(shard)
             self.end(shard.id)
         elif parent_id is None or parent_id in self._ended or parent_id in self._gone:
             self._make_ready(shard)
-        elif shard.id in self._stopped_in and parent_id not in self._stopped_in:
+        elif shard.id in self._stopped_in:
             self._finish_parent(shard)
             self._make_ready(shard)
         else:
@@ -199,12 +206,23 @@ class Lineage:
 
     def _finish_parent(self, shard: Shard) -> None:
         # A shard that was begun, or passed over, has a parent that is done with; it may be listed later.
-        if shard.parent_id is not None and shard.parent_id not in self._stopped_in | self._reading:
+        if shard.parent_id is not None and shard.parent_id not in self._resuming | self._reading:
             self._ended.add(shard.parent_id)
 
     def _release(self, parent_id: str) -> None:
         for shard in self._waiting.pop(parent_id, ()):
-            self._make_ready(shard)
+            self._admit(shard)
+
+    def _is_below_a_stop(self, shard: Shard) -> bool:
+        above = {shard.id}  # so that a shard that is its own ancestor does not loop
+        while self._resuming and shard.parent_id is not None and shard.parent_id not in above:
+            if shard.parent_id in self._resuming:
+                return True
+            above.add(shard.parent_id)
+            if shard.parent_id not in self._shards:
+                return False
+            shard = self._shards[shard.parent_id]
+        return False
 
     def _make_ready(self, shard: Shard) -> None:
         # A time holds for every shard: old shards found late have older changes, too.

@@ -25,7 +25,13 @@ class GetRecords(NamedTuple):
 
 
 class LookUp(NamedTuple):
-    """Ask what the listing has of the shard (DescribeStream)."""
+    """Ask what a page of the listing has of the shard (DescribeStream).
+
+    Attributes:
+        after: where the page starts: the `after` of the last answer.
+    """
+
+    after: str | None = None
 
 
 Request: TypeAlias = GetIterator | GetRecords | LookUp
@@ -59,9 +65,15 @@ class Records(NamedTuple):
 
 
 class Listed(NamedTuple):
-    """Answer to LookUp: the shard as it is listed now, None when it is not."""
+    """Answer to LookUp.
+
+    Attributes:
+        shard: the shard as it is listed now; None when this page lacks it.
+        after: where the next page starts; None when this is the last one.
+    """
 
     shard: Shard | None
+    after: str | None = None
 
 
 class Fault(Enum):

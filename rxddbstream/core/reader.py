@@ -10,9 +10,11 @@
     READING          EXPIRED                           NEEDS_ITERATOR, after the last record
     either           TRIMMED                           NEEDS_ITERATOR, at TRIM_HORIZON; perhaps a Gap
     either           REFUSED, of a time                NEEDS_ITERATOR, at TRIM_HORIZON
-    either           NOT_FOUND                         DOUBTFUL
+    either           NOT_FOUND                         DOUBTFUL at first and at last, else NEEDS_ITERATOR
+    DOUBTFUL         Listed, there are more pages      DOUBTFUL
     DOUBTFUL         Listed, of no account             where it was
-    DOUBTFUL         Listed, it has ended or is gone   ENDED; perhaps a Gap
+    DOUBTFUL         Listed, all of it has been read   ENDED
+    DOUBTFUL         Listed, denied often enough       ENDED; perhaps a Gap
 
 The reader knows nothing of retries: after a call that failed in passing it asks for the same again.
 The rules it keeps:
@@ -22,23 +24,30 @@ The rules it keeps:
 * An answer with neither records nor a next iterator is what botocore makes of a body that was cut.
   It is asked for again, and believed only of a shard that the listing says is closed.
 * An iterator expires after 15 minutes. The next one begins after the last record read; where none was
-  read from LATEST, at a time that the last good answer covers: LATEST again would skip what came since.
-* Not every service knows AT_TIMESTAMP. TRIM_HORIZON, dropping what is older, gives the same records.
+  read from LATEST, at the time of the listing: LATEST again would skip what came since.
+* Not every service knows AT_TIMESTAMP. TRIM_HORIZON, dropping what is older, gives the same records; it is
+  asked for, too, when the time lies further back than the service keeps changes.
 * TRIM_HORIZON and a time move up with what the service drops, without a word: when there was no answer
   for as long as it keeps changes, some may have been lost.
 * An empty page is not the tip of a shard. `EMPTY_PAGES_AT_TIP` in a row are taken for it.
 * That a shard has nothing new is believed after `EMPTY_PAGES_WHEN_QUIET` empty pages over `QUIET_FOR`; a page
   may be empty because the service was slow.
-* A shard that is read while the listing still shows it may be gone already, and one that is new may
-  not be readable yet: ResourceNotFoundException is believed when it comes `DENIALS_BELIEVED` times.
+* A shard that is read while the listing still shows it may be gone already, and one that is new may not be
+  readable yet: ResourceNotFoundException is believed when it comes `DENIALS_BELIEVED` times in a row, over
+  `DENIED_FOR`. That the listing lacks the shard proves nothing: it may be late.
+* A shard that is denied for good is a loss, unless all that it can have held was written before the
+  consumer began. The service keeps a closed shard for 24 hours. So one that it listed as closed when the
+  consumer began, and that is gone within 24 hours, had closed a day before; DynamoDB Local lists such
+  shards for a while. Of any other that is gone so soon, nobody knows what was in it.
+* A loss is told once, until the service answers with a page again.
 """
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
 from enum import Enum, auto
-from itertools import dropwhile
 
+from rxddbstream.core.bounds import Bounds
 from rxddbstream.core.frontier import Frontier
 from rxddbstream.core.messages import (
     Answer,
@@ -56,7 +65,8 @@ from rxddbstream.core.position import After, AtTime, Latest, Position, TrimHoriz
 
 EMPTY_PAGES_AT_TIP = 20
 EMPTY_PAGES_WHEN_LATE = 4
-DENIALS_BELIEVED = 3
+DENIALS_BELIEVED = 10
+DENIED_FOR = timedelta(seconds=20)
 CUT_ANSWERS_BELIEVED = 30  # ten came in a row by chance where three answers in five were cut
 EMPTY_PAGES_WHEN_QUIET = 4
 QUIET_FOR = timedelta(seconds=2)
@@ -84,12 +94,16 @@ class ShardReader:
         position: where to begin.
         listed_at: the service's time of the listing that the reading began with.
         now: the service's time; by default `listed_at`.
+        last_answer: until when nothing of the shard was lost: when an earlier run of the consumer was last
+            answered; by default, now.
         bounded: end at `listed_at`, or at the tip, instead of reading on.
         began: the service's time of the first listing of the consumer's first run; by default, now.
+        predates: whether it was listed as closed when the consumer began.
         frontier: what the changes get, to be held and released by.
 
     Attributes:
         stopped_short: whether a bounded read ended before the shard did.
+        last_answer: the service's time of the last answer that brought or promised records.
         lag: how many seconds the last change was behind the service's time when it was read; 0.0 when the
             last answer was empty.
 
@@ -106,8 +120,10 @@ class ShardReader:
         *,
         listed_at: datetime,
         now: datetime | None = None,
+        last_answer: datetime | None = None,
         bounded: bool = False,
         began: datetime | None = None,
+        predates: bool = False,
         frontier: Frontier | None = None,
     ) -> None:
         self.shard = shard
@@ -116,20 +132,26 @@ class ShardReader:
         self.stopped_short = False
         self._position = position
         self._iterator = ""
-        self._not_before = position if isinstance(position, AtTime) else None
-        self._until = listed_at + SERVICE_TIME_RESOLUTION if bounded else None
+        self._looked_up_to: str | None = None
+        self._bounds = Bounds(
+            position if isinstance(position, AtTime) else None,
+            listed_at + SERVICE_TIME_RESOLUTION if bounded else None,
+        )
+        self._listed_at = listed_at
         self._began = began or listed_at
+        self._predates = predates
+        self._gap_was_told = False
         self._last_read = position.sequence_number if isinstance(position, After) else None
-        # A change that an answer lacks was made after the answer before it.
-        self._covered_until = listed_at
-        self._last_answer = self._now = now or listed_at
+        self._now = now or listed_at
+        self.last_answer = last_answer or self._now
         self._empty_pages = 0
-        self._empty_since = self._last_answer
+        self._empty_since = self.last_answer
         self.lag = 0.0
         self._caught_up = isinstance(position, Latest)
         self._was_late = False
         self._cut_answers = 0
         self._denials = 0
+        self._denied_since = self._now
         self._faults = 0  # in a row; the first is no cause to wait
 
     @property
@@ -140,7 +162,7 @@ class ShardReader:
     @property
     def idle_pages(self) -> int:
         """Empty pages in a row, as far as they say that the shard is quiet; what pacing goes by."""
-        if self.shard.is_closed or self._until is not None:
+        if self.shard.is_closed or self._bounds.until is not None:
             return max(0, self._empty_pages - EMPTY_PAGES_AT_TIP)
         if self._was_late:
             return max(0, self._empty_pages - EMPTY_PAGES_WHEN_LATE)
@@ -155,9 +177,9 @@ class ShardReader:
     @property
     def quiet_until(self) -> datetime | None:
         """Until when the shard is known to have had nothing new; None while it may just seem so."""
-        if self._empty_pages < EMPTY_PAGES_WHEN_QUIET or self._last_answer - self._empty_since < QUIET_FOR:
+        if self._empty_pages < EMPTY_PAGES_WHEN_QUIET or self.last_answer - self._empty_since < QUIET_FOR:
             return None
-        return self._last_answer
+        return self.last_answer
 
     @property
     def may_be_refused(self) -> bool:
@@ -168,11 +190,11 @@ class ShardReader:
         """What to ask the service now; the same until an answer was received."""
         match self.state:
             case State.NEEDS_ITERATOR:
-                return GetIterator(self._position)
+                return GetIterator(self._asked_position)
             case State.READING:
                 return GetRecords(self._iterator)
             case State.DOUBTFUL:
-                return LookUp()
+                return LookUp(self._looked_up_to)
             case State.ENDED:
                 raise ProtocolError(f"shard {self.shard.id} has been read to its end")
 
@@ -224,20 +246,26 @@ class ShardReader:
             case ((State.NEEDS_ITERATOR | State.READING), Fault.TRIMMED):
                 self._faults += 1
                 self._position = TrimHorizon()
-                self._last_answer = self._now  # what was lost until now is told here
+                self.last_answer = self._now  # what was lost until now is told here
                 self.state = State.NEEDS_ITERATOR
-                return self._loss("is older than what the service keeps")
+                return None if self._gap_was_told else self._loss("is older than what the service keeps")
             case ((State.NEEDS_ITERATOR | State.READING), Fault.NOT_FOUND):
                 self._cut_answers = 0
+                if not self._denials:
+                    self._denied_since = self._now
                 self._denials += 1
-                self.state = State.DOUBTFUL
+                if self._denials == 1 or self._is_denied_for_good:
+                    self.state = State.DOUBTFUL
+                else:
+                    self._renew_iterator()  # a look-up may take many calls, and would tell nothing new
                 return None
             case State.DOUBTFUL, Listed():
-                return self._receive_listed(answer.shard)
+                return self._receive_listed(answer)
         raise ProtocolError(f"{answer!r} in state {self.state.name} of shard {self.shard.id}")
 
     def _receive_records(self, answer: Records) -> Page | None:
         self._cut_answers = self._denials = self._faults = 0
+        self._gap_was_told = False
         self._advance_time(answer.answered_at)
         if answer.next_iterator:
             self._iterator = answer.next_iterator
@@ -257,16 +285,22 @@ class ShardReader:
         self.lag = (answer.answered_at - last.created_at).total_seconds() if last.has_time else 0.0
         self._last_read = last.sequence_number
         self._position = After(self._last_read)
-        changes = self._within_bounds(changes)
+        changes, is_beyond = self._bounds.cut(changes)
+        if is_beyond:
+            self._stop_short()
         return Page(self.shard.id, changes, self._frontier) if changes else None
 
-    def _receive_listed(self, shard: Shard | None) -> Gap | None:
-        if shard is not None and shard.is_closed and self._has_read_all_of(shard):
+    def _receive_listed(self, listed: Listed) -> Gap | None:
+        self._looked_up_to = listed.after if listed.shard is None else None
+        if self._looked_up_to is not None:
+            return None
+        shard = listed.shard or self.shard
+        if shard.is_closed and self._has_read_all_of(shard):
             self.state = State.ENDED
             return None
-        if shard is None or self._denials >= DENIALS_BELIEVED:
+        if self._is_denied_for_good:
             self.state = State.ENDED
-            return self._loss("was in a shard that is gone")
+            return self._loss("was in a shard that is gone", is_missed=not self._predates)
         if self._cut_answers >= CUT_ANSWERS_BELIEVED and shard.is_closed:
             self.state = State.ENDED
             return None
@@ -276,42 +310,38 @@ class ShardReader:
             self.state = State.READING
         return None
 
+    @property
+    def _is_denied_for_good(self) -> bool:
+        return self._denials >= DENIALS_BELIEVED and self._now - self._denied_since >= DENIED_FOR
+
+    @property
+    def _asked_position(self) -> Position:
+        is_old = isinstance(self._position, AtTime) and outlived_retention(self._position.time, self._now)
+        return TrimHorizon() if is_old else self._position
+
     def _renew_iterator(self) -> None:
         if isinstance(self._position, Latest):
-            self._position = self._not_before = AtTime(self._covered_until)
+            self._position = self._bounds.not_before = AtTime(self._listed_at)
         self.state = State.NEEDS_ITERATOR
 
     def _reach_tip(self) -> None:
         self._caught_up = True
         self._was_late = False
-        if self._until is not None and not self.shard.is_closed:
+        if self._bounds.until is not None and not self.shard.is_closed:
             self._stop_short()
 
     def _stop_short(self) -> None:
         self.stopped_short = True
         self.state = State.ENDED
 
-    def _within_bounds(self, changes: list[Change]) -> list[Change]:
-        if self._not_before is not None:
-            start = self._not_before
-            changes = list(dropwhile(lambda change: not _is_since(start, change), changes))
-            if changes:
-                self._not_before = None  # a shard is in order of time: the rest is newer
-        # A look at the last one is enough for most pages: it is the newest.
-        if self._until is not None and changes and _is_after(self._until, changes[-1]):
-            for index, change in enumerate(changes):
-                if _is_after(self._until, change):
-                    self._stop_short()
-                    return changes[:index]
-        return changes
-
     def _has_read_all_of(self, shard: Shard) -> bool:
         end = shard.ending_sequence_number
         return end is not None and self._last_read is not None and int(self._last_read) >= int(end)
 
-    def _loss(self, what: str) -> Gap | None:
-        if self._last_read is None and not outlived_retention(self._began, self._now):
+    def _loss(self, what: str, is_missed: bool = False) -> Gap | None:
+        if self._last_read is None and not is_missed and not outlived_retention(self._began, self._now):
             return None
+        self._gap_was_told = True
         return Gap(
             self.shard.id,
             self._last_read,
@@ -321,17 +351,9 @@ class ShardReader:
     def _loss_in_silence(self, answered_at: datetime) -> Gap | None:
         # After a sequence number the service would say so. A time, or TRIM_HORIZON, it moves up.
         self._now = answered_at
-        if isinstance(self._position, After) or not outlived_retention(self._last_answer, answered_at):
+        if isinstance(self._position, After) or not outlived_retention(self.last_answer, answered_at):
             return None
         return self._loss("was not asked for in the 24 hours that the service keeps it")
 
     def _advance_time(self, answered_at: datetime) -> None:
-        self._covered_until, self._last_answer, self._now = self._last_answer, answered_at, answered_at
-
-
-def _is_after(time: datetime, change: Change) -> bool:
-    return change.has_time and change.created_at > time
-
-
-def _is_since(start: AtTime, change: Change) -> bool:
-    return not change.has_time or start.includes(change.created_at)
+        self.last_answer = self._now = answered_at

@@ -237,16 +237,39 @@ def test_a_denied_shard_that_has_been_read_to_its_ending_number_has_ended_withou
     assert reader.ended
 
 
-@pytest.mark.parametrize("doubt", [[Fault.NOT_FOUND], [CUT, CUT]])
-def test_a_doubtful_shard_that_is_not_listed_has_ended_with_a_gap(doubt: list[Answer]) -> None:
+@pytest.mark.parametrize(
+    ("doubt", "asked_again"),
+    [([Fault.NOT_FOUND], GetIterator(After("7"))), ([CUT, CUT], GetRecords("first"))],
+)
+def test_a_listing_that_lacks_a_doubtful_shard_proves_nothing(
+    doubt: list[Answer], asked_again: GetIterator | GetRecords
+) -> None:
     reader = reading(After("7"))
 
-    outcome = feed(reader, [*doubt, Listed(None)])
+    assert feed(reader, [*doubt, Listed(None)]) is None
+    assert reader.next_request() == asked_again
 
-    assert isinstance(outcome, Gap)
-    assert (outcome.shard_id, outcome.after) == ("s", "7")
-    assert "gone" in outcome.reason
+
+def test_a_look_up_goes_on_where_the_last_page_ended_until_it_comes_to_the_shard() -> None:
+    reader = reading()
+    feed(reader, [page(500), Fault.NOT_FOUND])
+    assert reader.next_request() == LookUp(None)
+
+    for after in ("shard-100", "shard-200"):
+        assert reader.receive(Listed(None, after)) is None
+        assert reader.next_request() == LookUp(after)
+        reader.call_failed()
+        assert reader.next_request() == LookUp(after)
+    reader.receive(Listed(CLOSED, "shard-300"))
+
     assert reader.ended
+
+
+def test_the_next_look_up_begins_at_the_first_page() -> None:
+    reader = reading()
+    feed(reader, [CUT, CUT, Listed(None, "shard-100"), Listed(None), CUT])
+
+    assert reader.next_request() == LookUp(None)
 
 
 @pytest.mark.parametrize(
@@ -346,28 +369,57 @@ def test_a_good_answer_clears_the_doubts() -> None:
 # --- denials ------------------------------------------------------------------------------------
 
 
-def deny(reader: ShardReader, times: int, shard: Shard = OPEN) -> Page | Gap | None:
-    return feed(reader, [Fault.NOT_FOUND, Listed(shard)] * times)
+def deny(
+    reader: ShardReader, times: int = DENIALS_BELIEVED, over: float = 20, shard: Shard | None = OPEN
+) -> Page | Gap | None:
+    """Deny the shard so often in so many seconds, and show it in the listing whenever that is asked for."""
+    outcome = None
+    for number in range(times):
+        outcome = reader.receive(Fault.NOT_FOUND, at(over * number / max(1, times - 1)))
+        if not reader.ended and isinstance(reader.next_request(), LookUp):
+            outcome = reader.receive(Listed(shard))
+    return outcome
 
 
-def test_a_listed_shard_is_given_up_after_enough_denials() -> None:
+@pytest.mark.parametrize("shard", [OPEN, CLOSED, None])
+def test_a_shard_is_given_up_after_enough_denials_over_enough_time(shard: Shard | None) -> None:
     reader = new_reader(After("7"))
-    assert deny(reader, DENIALS_BELIEVED - 1) is None
+    assert deny(reader, DENIALS_BELIEVED - 1, 3600, shard) is None
     assert not reader.ended
     assert reader.doubts == DENIALS_BELIEVED - 1
 
-    outcome = deny(reader, 1)
+    outcome = feed(reader, [Fault.NOT_FOUND, Listed(shard)])
 
     assert isinstance(outcome, Gap)
-    assert outcome.after == "7"
+    assert (outcome.shard_id, outcome.after) == ("s", "7")
+    assert "gone" in outcome.reason
     assert reader.ended
+
+
+def test_quick_denials_are_not_believed_however_many() -> None:
+    reader = new_reader(After("7"))
+
+    assert deny(reader, 10 * DENIALS_BELIEVED, 19.9) is None
+    assert reader.next_request() == GetIterator(After("7"))
+
+
+def test_a_denied_shard_is_looked_up_at_the_first_denial_and_when_they_are_believed() -> None:
+    reader, look_ups = new_reader(After("7")), []
+    for number in range(DENIALS_BELIEVED):
+        reader.receive(Fault.NOT_FOUND, at(10.0 * number))
+        if isinstance(reader.next_request(), LookUp):
+            look_ups.append(number + 1)
+            reader.receive(Listed(OPEN))
+
+    assert look_ups == [1, DENIALS_BELIEVED]
 
 
 def test_a_page_clears_the_denials() -> None:
     reader = new_reader()
     for _ in range(5):
-        deny(reader, DENIALS_BELIEVED - 1)
+        deny(reader, DENIALS_BELIEVED - 1, 3600)
         feed(reader, [Iterator("i", T0), NOTHING])
+    deny(reader, 2, 1)
 
     assert not reader.ended
 
@@ -376,7 +428,7 @@ def test_a_closed_shard_with_records_left_is_not_given_up_at_the_first_denial() 
     reader = reading()
     reader.receive(page(1))
 
-    deny(reader, 1, CLOSED)
+    deny(reader, 1, 0, CLOSED)
 
     assert reader.next_request() == GetIterator(After("1"))
 
@@ -437,13 +489,43 @@ def test_a_gap_before_any_record_names_the_beginning() -> None:
     assert "its beginning" in outcome.reason
 
 
-@pytest.mark.parametrize(("position", "lost"), [(TrimHorizon(), False), (After("7"), True)])
-def test_a_shard_that_is_gone_is_a_gap_where_something_of_it_was_wanted(
-    position: Position, lost: bool
+@pytest.mark.parametrize(
+    ("position", "predates", "lost"),
+    [
+        (TrimHorizon(), True, False),
+        (TrimHorizon(), False, True),
+        (Latest(), False, True),
+        (After("7"), True, True),
+        (After("7"), False, True),
+    ],
+)
+def test_a_shard_that_is_gone_is_a_gap_unless_it_was_closed_before_the_beginning(
+    position: Position, predates: bool, lost: bool
 ) -> None:
-    outcome = feed(new_reader(position), [Fault.NOT_FOUND, Listed(None)])
+    outcome = deny(new_reader(position, CLOSED, predates=predates), shard=CLOSED)
 
     assert isinstance(outcome, Gap) is lost
+
+
+def test_a_shard_that_was_closed_before_the_beginning_is_missed_when_it_goes_a_day_after_that() -> None:
+    assert isinstance(deny(new_reader(TrimHorizon(), CLOSED, predates=True, began=A_DAY_AGO)), Gap)
+
+
+@pytest.mark.parametrize("make", [new_reader, reading])
+def test_a_trimmed_position_is_told_once_until_there_is_a_page_again(make: Any) -> None:
+    reader = make(After("7"))
+    assert isinstance(reader.receive(Fault.TRIMMED), Gap)
+    for answer in (
+        Fault.TRIMMED,
+        Fault.TRIMMED,
+        Iterator("i", T0),
+        Fault.TRIMMED,
+        Iterator("j", T0),
+        NOTHING,
+    ):
+        assert reader.receive(answer) is None
+
+    assert isinstance(reader.receive(Fault.TRIMMED), Gap)
 
 
 def test_after_a_gap_the_rest_is_read() -> None:
@@ -458,16 +540,12 @@ def test_after_a_gap_the_rest_is_read() -> None:
 # --- latest -------------------------------------------------------------------------------------
 
 
-def test_an_iterator_at_latest_that_expires_is_replaced_at_a_time_that_the_last_good_answer_covers() -> None:
-    reader = reading(Latest())  # the iterator was answered at T0
-    feed(reader, [Records([], "a", at(10)), Records([], "b", at(20)), Fault.EXPIRED])
-
-    assert reader.next_request() == GetIterator(AtTime(at(10)))
-
-
-def test_an_iterator_at_latest_that_expires_unused_is_replaced_at_the_time_of_the_listing() -> None:
+def test_an_iterator_at_latest_that_expires_is_replaced_at_the_time_of_the_listing() -> None:
+    # Not of the last answer: a change may become visible later than one that was made after it.
     reader = new_reader(Latest())
-    feed(reader, [Iterator("first", at(5)), Fault.EXPIRED])
+    feed(
+        reader, [Iterator("first", at(5)), Records([], "a", at(10)), Records([], "b", at(20)), Fault.EXPIRED]
+    )
 
     assert reader.next_request() == GetIterator(AtTime(T0))
 
@@ -478,7 +556,7 @@ def test_after_latest_expired_and_its_time_was_refused_older_changes_are_left_ou
     assert reader.next_request() == GetIterator(TrimHorizon())
     reader.receive(Iterator("again", at(30)))
 
-    records = [record(1, at(-50)), record(2, at(9)), record(3, at(10)), record(4, at(25))]
+    records = [record(1, at(-50)), record(2, at(-1)), record(3, at(0)), record(4, at(25))]
     assert numbers(reader.receive(Records(records, "next", at(30)))) == [3, 4]
 
 
@@ -500,6 +578,13 @@ def test_a_time_holds_though_the_service_answers_with_older_changes() -> None:
     # A shard is in order of time, as far as the service keeps it: what follows a newer change stays.
     assert numbers(reader.receive(Records(records, "next", at(60)))) == [2, 3, 4]
     assert numbers(reader.receive(page(5, made=1))) == [5]
+
+
+@pytest.mark.parametrize(("hours", "asked"), [(23, AtTime(T0)), (24, TrimHorizon()), (240, TrimHorizon())])
+def test_a_time_beyond_the_retention_is_asked_for_as_the_oldest_change(hours: int, asked: Position) -> None:
+    reader = ShardReader(OPEN, AtTime(T0), listed_at=at(hours * 3600))
+
+    assert reader.next_request() == GetIterator(asked)
 
 
 def test_a_page_of_older_changes_alone_delivers_nothing_and_counts_as_read() -> None:
@@ -596,7 +681,7 @@ def test_a_bounded_read_is_never_paced() -> None:
 # --- whatever is answered -----------------------------------------------------------------------
 
 positions = st.sampled_from([Latest(), TrimHorizon(), AtTime(at(-5)), AtTime(at(5)), After("3")])
-listings = st.sampled_from([None, OPEN, CLOSED]).map(Listed)
+listings = st.builds(Listed, st.sampled_from([None, OPEN, CLOSED]), st.sampled_from([None, "shard-100"]))
 
 
 class Script:
@@ -773,13 +858,9 @@ def test_latest_is_never_asked_for_again_after_a_denial():
     assert reader.next_request() == GetIterator(AtTime(T0))
 
 
-@pytest.mark.parametrize("faults", [[Fault.TRIMMED], [Fault.NOT_FOUND, Listed(None)]])
-def test_a_shard_opened_after_days_of_reading_that_is_gone_is_a_gap(faults):
+def test_a_shard_opened_after_days_of_reading_that_is_trimmed_is_a_gap():
     reader = ShardReader(Shard("child", "parent"), TrimHorizon(), listed_at=T0, now=at(3 * 86_400))
-    *before, last = faults
-    for fault in before:
-        reader.receive(fault)
-    assert isinstance(reader.receive(last), Gap)
+    assert isinstance(reader.receive(Fault.TRIMMED), Gap)
 
 
 def test_a_silence_of_a_day_before_anything_was_read_is_a_gap():
