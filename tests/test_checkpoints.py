@@ -36,6 +36,7 @@ from rxddbstream.errors import (
     CheckpointError,
     CheckpointLocked,
     CheckpointUnreadable,
+    ConfigurationError,
     ConnectionLost,
     MalformedAnswer,
     Throttled,
@@ -643,6 +644,14 @@ def test_dynamodb_local_takes_the_same_calls(dynamodb_local):
 
 
 # What a subscription makes of its store
+
+
+@pytest.mark.parametrize("checkpoints", ["x.ck", Path("x.ck")])
+def test_a_path_alone_is_not_a_store(checkpoints):
+    with pytest.raises(ConfigurationError) as caught:
+        rxd.changes("orders", checkpoints=checkpoints)
+    words = f"checkpoints={checkpoints!r} is not a store: use rxd.SqliteCheckpoints('x.ck')"
+    assert str(caught.value) == words
 
 
 @pytest.fixture
