@@ -7,11 +7,15 @@
 Subscribe to `source` to begin: `source.subscribe(print)`, or `rxd.run(source, print)` to block.
 """
 
-import importlib
-import logging
-from typing import TYPE_CHECKING, Any
+from __future__ import annotations
 
+import importlib
+
+# Not that of `typing`: nothing is imported here that takes time.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from rxddbstream.checkpoints import CheckpointStore, MemoryCheckpoints, SqliteCheckpoints
     from rxddbstream.core.model import (
         Change,
@@ -32,6 +36,8 @@ if TYPE_CHECKING:
     from rxddbstream.running import aiterate, iterate, run
     from rxddbstream.scheduler import TimerPoolScheduler
     from rxddbstream.stream import Stream, changes, shards
+
+    __version__: str
 
 _HOME = {
     "CheckpointStore": "checkpoints",
@@ -91,17 +97,18 @@ __all__ = [
     "shards",
 ]
 
-logging.getLogger(__name__).addHandler(logging.NullHandler())
-
 
 def __getattr__(name: str) -> Any:
     # Imported when first used (PEP 562): the command line answers `--help` without boto3.
-    if name not in _HOME:
+    if name == "__version__":
+        value = importlib.import_module("importlib.metadata").version(__name__)
+    elif name in _HOME:
+        value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOME})
+    return sorted({*globals(), *_HOME, "__version__"})

@@ -1,6 +1,16 @@
-"""`python -m rxddbstream`."""
+"""The `rxddbstream` command, and `python -m rxddbstream`."""
 
-from rxddbstream.cli import main
+
+def main() -> int:
+    """Run the command line; returns its exit status."""
+    try:
+        # In here, since Ctrl-C may come while it is being imported.
+        from rxddbstream import cli
+
+        return cli.main()
+    except KeyboardInterrupt:
+        return 130
+
 
 if __name__ == "__main__":
     raise SystemExit(main())

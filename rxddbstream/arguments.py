@@ -41,7 +41,19 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         case ["shards", *rest]:
             return _shards().parse_args(rest)
         case words:
-            return _watch().parse_args(words)
+            return _parse_watch(words)
+
+
+def _parse_watch(words: Sequence[str]) -> argparse.Namespace:
+    parser = _watch()
+    args, left = parser.parse_known_args(words)
+    if left:
+        import difflib
+
+        meant = difflib.get_close_matches(args.stream, ["demo", "shards"], n=1, cutoff=0.8)
+        question = f"; did you mean `rxddbstream {meant[0]}`?" if meant else ""
+        parser.error(f"unrecognized arguments: {' '.join(left)}{question}")
+    return args
 
 
 def _watch() -> argparse.ArgumentParser:
@@ -61,8 +73,8 @@ def _watch() -> argparse.ArgumentParser:
         "--start",
         default="latest",
         metavar="WHEN",
-        help="latest (default), trim-horizon (up to 24 hours back), how long ago, such as 15m or 2h30m, "
-        "or a time, such as 2026-01-31T12:00 (local time, unless it has an offset)",
+        help="latest (default), trim-horizon (all that DynamoDB keeps: 24 hours), how long ago, such as "
+        "90s, 15m, 2h30m or 1d, or a time, such as 2026-01-31T12:00 (local, unless it has an offset)",
     )
     read.add_argument("--no-follow", action="store_true", help="end with what was there at the start")
     read.add_argument(
@@ -95,16 +107,18 @@ def _parser(command: str, prog: str, about: str, epilog: str | None = None) -> a
         prog=prog, description=about, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.set_defaults(command=command)
-    parser.add_argument("-v", "--verbose", action="store_true", help="log; show where an error came from")
+    parser.add_argument(
+        "-v", "--verbose", action="store_true", help="log what is done; show where an error came from"
+    )
     return parser
 
 
 def _add_stream(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("stream", metavar="STREAM", help="a table's name, or a stream's ARN")
+    parser.add_argument("stream", metavar="STREAM", help="a table's name or ARN, or a stream's ARN")
     where = parser.add_argument_group("where it is; by default as for the AWS command line")
     where.add_argument("--region", metavar="NAME", help="such as eu-central-1")
     where.add_argument("--profile", metavar="NAME", help="a profile of ~/.aws/config")
-    where.add_argument("--endpoint-url", metavar="URL", help="another service that speaks DynamoDB")
+    where.add_argument("--endpoint-url", metavar="URL", help="another one, such as http://localhost:8000")
 
 
 def _add_count(parser: Any) -> None:

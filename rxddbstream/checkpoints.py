@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import sys
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -187,12 +188,17 @@ def _open(path: Path) -> sqlite3.Connection:
         # In WAL mode NORMAL may lose the last commits when the machine loses power, and nothing else;
         # FULL syncs each commit, and one every few seconds costs nothing.
         connection.execute("PRAGMA synchronous = FULL")
+        if sys.version_info >= (3, 12):  # a file that is refused is left as it is, with what a crash left
+            connection.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, True)
         with connection:
             connection.execute("BEGIN EXCLUSIVE")
+            _check_contents(connection)
             connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
             connection.execute(_SCHEMA)
         # After that, so that the mark is in the file itself, where `_check` looks for it.
         connection.execute("PRAGMA journal_mode = WAL")
+        if sys.version_info >= (3, 12):
+            connection.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, False)
     except BaseException:
         connection.close()
         raise
@@ -215,14 +221,35 @@ def _create(path: Path) -> None:
 
 def _check(path: Path) -> None:
     # Immutable: no lock is taken and no byte is changed, not even to tidy up after a crash.
-    is_new = not path.stat().st_size
+    size = path.stat().st_size
     uri = f"{path.absolute().as_uri()}?immutable=1"
     with contextlib.closing(sqlite3.connect(uri, uri=True)) as connection:
         (application_id,) = connection.execute("PRAGMA application_id").fetchone()
-    if application_id != _APPLICATION_ID and not is_new:
+        (page_size,) = connection.execute("PRAGMA page_size").fetchone()
+    if application_id != _APPLICATION_ID and size:
         raise CheckpointUnreadable(
             f"{path} is a SQLite database of another program; it was left as it is. Name another file"
         )
+    # SQLite takes a last page that was cut for one that ends in zeros. A crash can cut it, too; then
+    # there is a journal to mend it with.
+    if size % page_size and not any(map(_has_content, (f"{path}-wal", f"{path}-journal"))):
+        raise sqlite3.DatabaseError("the file was cut short")
+
+
+def _check_contents(connection: sqlite3.Connection) -> None:
+    [result, *_] = [text for (text,) in connection.execute("PRAGMA quick_check(1)")]
+    if result != "ok":
+        raise sqlite3.DatabaseError(result)
+    if connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'checkpoint'").fetchone():
+        odd = "typeof(stream) <> 'text' OR typeof(shard) <> 'text' OR position IS NULL"
+        if connection.execute(f"SELECT 1 FROM checkpoint WHERE {odd} LIMIT 1").fetchone():
+            raise sqlite3.DatabaseError("a row is not a position of a shard")
+
+
+def _has_content(path: str) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        return os.path.getsize(path) > 0
+    return False
 
 
 def _locked(path: Path) -> str:

@@ -6,8 +6,11 @@ slow to import is imported when it is needed, so that `--help` answers at once.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import re
+import shlex
 import signal
 import sys
 import threading
@@ -19,8 +22,19 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NoReturn
 
 from rxddbstream.arguments import parse
-from rxddbstream.core.model import Event, Gap, Retrying, Shard, ShardOpened, Throttled
-from rxddbstream.errors import ConfigurationError, StreamError
+from rxddbstream.core.model import (
+    RETENTION,
+    Checkpointed,
+    Event,
+    Gap,
+    Retrying,
+    Shard,
+    ShardClosed,
+    ShardOpened,
+    Throttled,
+)
+from rxddbstream.core.position import After, AtTime, Latest, Position, TrimHorizon, resolve
+from rxddbstream.errors import ConfigurationError, ConnectionLost, StreamError
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -33,13 +47,15 @@ if TYPE_CHECKING:
 DONE, FAILED, WRONG_USAGE, LOST_CHANGES = 0, 1, 2, 3
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 
+log = logging.getLogger("rxddbstream")
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit status."""
     args = parse(sys.argv[1:] if argv is None else argv)
     if args.verbose:
         logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-        logging.getLogger("rxddbstream").setLevel(logging.DEBUG)
+        log.setLevel(logging.DEBUG)
     signal.signal(signal.SIGTERM, _terminate)
     try:
         return _COMMANDS[args.command](args)
@@ -53,9 +69,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001 - a person gets a sentence, and with -v the rest
         if args.verbose:
             traceback.print_exc()
-        if isinstance(error, OSError):
+        text = _in_words(error)
+        if isinstance(error, OSError) and _output_fails():
+            text = f"standard output: {error.strerror}"
             _drop_output()
-        _note(f"rxddbstream: error: {_in_words(error)}")
+        _note(f"rxddbstream: error: {text}")
         return WRONG_USAGE if isinstance(error, ConfigurationError) else FAILED
 
 
@@ -64,10 +82,14 @@ def _watch(args: Namespace) -> int:
 
     import rxddbstream as rxd
 
-    notes = _Notes()
-    source: Observable[rxd.Change] = rxd.changes(
+    now = datetime.now(UTC)
+    position = _position(args.start, now)
+    if isinstance(position, AtTime) and now - position.time > RETENTION:
+        _note(f"rxddbstream: DynamoDB keeps changes for 24 hours; --start {args.start} is longer ago")
+    notes = _Notes(args.verbose)
+    stream = rxd.changes(
         args.stream,
-        start=_start(args.start),
+        start=position.time if isinstance(position, AtTime) else args.start,
         follow=not args.no_follow,
         checkpoints=rxd.SqliteCheckpoints(args.checkpoint) if args.checkpoint else None,
         on_gap="skip",
@@ -77,30 +99,49 @@ def _watch(args: Namespace) -> int:
         profile_name=args.profile,
         endpoint_url=args.endpoint_url,
     )
+    source: Observable[rxd.Change] = stream
     if args.count is not None:
         source = source.pipe(ops.take(args.count))
-    rxd.run(source, _printer(args.formats or ["record"]))
+    try:
+        rxd.run(source, _printer(args.formats or ["record"]))
+    finally:
+        if args.verbose:
+            log.info(
+                "%(records)d changes were read, by %(calls)d calls of GetRecords, %(empty_calls)d of them "
+                "empty; %(retries)d calls had to be made again",
+                stream.statistics()._asdict(),
+            )
+    if args.no_follow and isinstance(position, Latest) and not args.checkpoint:
+        _note(
+            "rxddbstream: nothing to read: --no-follow reads what was written before; "
+            "did you mean --start trim-horizon?"
+        )
     return LOST_CHANGES if notes.gaps else DONE
 
 
 def _demo(args: Namespace) -> int:
+    _note("Starting a table in this process")  # which takes a second or more
     from rxddbstream.demo import run_demo
 
-    run_demo(rate=args.rate, count=args.count, events=_Notes())
+    run_demo(rate=args.rate, count=args.count, events=_Notes(args.verbose))
     return DONE
 
 
 def _shards(args: Namespace) -> int:
     from rxddbstream.connecting import connect
 
-    client = connect(
-        args.stream,
-        now=lambda: datetime.now(UTC),
-        region_name=args.region,
-        profile_name=args.profile,
-        endpoint_url=args.endpoint_url,
-    )
-    for line in tree(_list(client)):
+    try:
+        client = connect(
+            args.stream,
+            now=lambda: datetime.now(UTC),
+            region_name=args.region,
+            profile_name=args.profile,
+            endpoint_url=args.endpoint_url,
+        )
+        shards = list(_list(client))
+    except ConnectionLost as error:
+        raise ConnectionLost(f"{error}; {_advice(error)}") from error
+    for line in tree(shards):
         print(line, flush=True)
     return DONE
 
@@ -148,24 +189,42 @@ def _list(client: StreamClient) -> Iterator[Shard]:
 
 
 class _Notes:
-    """Tells a person on standard error what happens beside the data."""
+    """Tells a person on standard error what happens beside the data.
 
-    def __init__(self) -> None:
+    Args:
+        is_logged: the library's log is shown, which tells of retries and losses.
+    """
+
+    def __init__(self, is_logged: bool = False) -> None:
         self.gaps = 0
+        self._is_logged = is_logged
+        self._is_advised = False
         self._retry_told_at = float("-inf")
 
     def __call__(self, event: Event) -> None:
         match event:
-            case ShardOpened(shard):
+            case ShardOpened(shard, position):
+                self._is_advised = True  # it has worked once
                 _note(f"Starting watcher for shard: {shard.id}")
+                log.info("shard %s is read from %s", shard.id, _place(position))
+            case ShardClosed(shard):
+                log.info("shard %s was read to its end", shard.id)
+            case Checkpointed(positions):
+                texts = ", ".join(f"{key}: {text}" for key, text in positions.items())
+                log.info("checkpoints were written: %s", texts)
             case Gap(shard_id, _, reason):
                 self.gaps += 1
-                _note(f"rxddbstream: warning: changes of shard {shard_id} were lost: {reason}")
+                if not self._is_logged:
+                    _note(f"rxddbstream: warning: changes of shard {shard_id} were lost: {reason}")
             case Throttled(_, error, _, delay) | Retrying(_, error, _, delay):
                 # Many shards fail together; one line a second tells it.
-                if time.monotonic() - self._retry_told_at >= 1.0:
+                if not self._is_logged and time.monotonic() - self._retry_told_at >= 1.0:
                     self._retry_told_at = time.monotonic()
-                    _note(f"rxddbstream: {_in_words(error)}; retrying in {delay:.1f} s")
+                    when = f"in {delay:.2g} s" if delay >= 0.01 else "at once"
+                    _note(f"rxddbstream: {_in_words(error)}; retrying {when}")
+                if isinstance(error, ConnectionLost) and not self._is_advised:
+                    self._is_advised = True
+                    _note(f"rxddbstream: {_advice(error)}; Ctrl-C ends it")
 
 
 def _printer(formats: Sequence[str]) -> Callable[[Change], None]:
@@ -187,13 +246,40 @@ def _printer(formats: Sequence[str]) -> Callable[[Change], None]:
     return print_change
 
 
-def _start(text: str) -> str | datetime:
+def _position(text: str, now: datetime) -> Position:
     """What people type: a time without an offset is local time."""
-    try:
+    start: str | datetime = text
+    with contextlib.suppress(ValueError):
         start = datetime.fromisoformat(text)
-        return start if start.tzinfo else start.astimezone()
-    except (ValueError, OverflowError):
-        return text  # the library knows what else it may be
+    try:
+        if isinstance(start, datetime) and start.tzinfo is None:
+            start = start.astimezone()
+        return resolve(start, now)
+    except ConfigurationError as error:
+        reason = re.sub(r"^.*?(?= is not | lies )", "", str(error))
+    except (ValueError, OverflowError):  # of a date's local time
+        reason = " lies beyond the calendar"
+    raise ConfigurationError(f"--start {shlex.quote(text)}{reason}")
+
+
+def _place(position: Position) -> str:
+    match position:
+        case Latest():
+            return "its newest change on"
+        case TrimHorizon():
+            return "its oldest change on"
+        case AtTime(time):
+            return time.isoformat()
+        case After(sequence_number):
+            return f"after {sequence_number}"
+
+
+def _advice(error: ConnectionLost) -> str:
+    from rxddbstream.connecting import unknown_region
+
+    check = "check --region, --endpoint-url and the network"
+    unknown = unknown_region(str(error))
+    return f"{unknown} {check.capitalize()}" if unknown else check
 
 
 def _note(text: str) -> None:
@@ -215,6 +301,14 @@ def _interrupted(status: int) -> int:
     if any(thread.name.startswith("rxddbstream-worker") for thread in threading.enumerate()):
         os._exit(status)
     return status
+
+
+def _output_fails() -> bool:
+    try:
+        sys.stdout.flush()  # what could not be written is still there
+    except OSError:
+        return True
+    return False
 
 
 def _drop_output() -> None:

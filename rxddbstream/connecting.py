@@ -11,8 +11,10 @@ boto3 makes by default:
 
 from __future__ import annotations
 
+import difflib
 import logging
 import os
+import re
 from collections.abc import Callable
 from datetime import datetime
 from importlib.metadata import version
@@ -40,6 +42,7 @@ CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 10.0
 
 log = logging.getLogger("rxddbstream")
+log.addHandler(logging.NullHandler())
 
 
 def connect(
@@ -63,11 +66,15 @@ def connect(
 
     Raises:
         TableNotFound, StreamNotEnabled: as they say.
-        ConfigurationError: no region, no such profile, ...
+        ConfigurationError: no region, no such profile, another thing's ARN, ...
         StreamError: what else can go wrong with a call.
     """
     is_stream = "/stream/" in stream
     table = stream.rpartition(":table/")[2]
+    if stream.startswith("arn:") and not is_stream and table == stream:
+        raise ConfigurationError(
+            f"{stream!r} looks like an ARN, but is not a stream's or a table's; a table's has ':table/' in it"
+        )
     if client is not None:
         if isinstance(client, BaseClient):
             log.info(
@@ -77,7 +84,9 @@ def connect(
         return StreamClient(client, stream if is_stream else _newest_stream(client, table), now)
     make = client_maker(stream, session, region_name, profile_name, endpoint_url, connections)
     arn = stream if is_stream else _latest_stream(make("dynamodb"), table)
-    return StreamClient(make("dynamodbstreams"), arn, now)
+    boto = make("dynamodbstreams")
+    log.info("stream %s at %s", arn, boto.meta.endpoint_url)
+    return StreamClient(boto, arn, now)
 
 
 def client_maker(
@@ -121,7 +130,10 @@ def _misconfigured(error: Exception) -> StreamError:
     reason = explain(error, "connecting", StreamNotFound)
     if not isinstance(reason, RequestFailed):
         return reason  # credentials that cannot be had, for one
-    return ConfigurationError(f"{error}. Check the arguments, the AWS_* variables and ~/.aws/config")
+    text = str(error).rstrip(".")
+    if text.startswith("Invalid endpoint") and "://" not in text:
+        return ConfigurationError(f"{text}: it must begin with http:// or https://")
+    return ConfigurationError(f"{text}. Check the arguments, the AWS_* variables and ~/.aws/config")
 
 
 def _endpoint_mode(session: Any) -> Literal["disabled"] | None:
@@ -147,7 +159,7 @@ def _latest_stream(dynamodb: Any, table: str) -> str:
     arn: str | None = description.get("LatestStreamArn")
     enabled = (description.get("StreamSpecification") or {}).get("StreamEnabled")
     if not arn or not enabled:
-        raise _no_stream(table)
+        raise StreamNotEnabled(f"table {table!r} has no stream. {_how_to_enable_one(table)}")
     return arn
 
 
@@ -160,20 +172,19 @@ def _newest_stream(client: Any, table: str) -> str:
     if streams is None:
         raise MalformedAnswer(f"ListStreams answered without a list of the streams of table {table!r}")
     if not streams:
-        raise StreamNotEnabled(f"there is no table {table!r}, or it has no stream. {_HOW_TO_ENABLE}")
+        raise StreamNotEnabled(
+            f"there is no table {table!r}, or it has no stream. {_how_to_enable_one(table)}"
+        )
     newest = max(streams, key=lambda stream: str(stream.get("StreamLabel", "")))
     arn: str = newest["StreamArn"]
     return arn
 
 
-_HOW_TO_ENABLE = (
-    "To enable one: aws dynamodb update-table --table-name NAME "
-    "--stream-specification StreamEnabled=true,StreamViewType=NEW_AND_OLD_IMAGES"
-)
-
-
-def _no_stream(table: str) -> StreamNotEnabled:
-    return StreamNotEnabled(f"table {table!r} has no stream. {_HOW_TO_ENABLE}")
+def _how_to_enable_one(table: str) -> str:
+    return (
+        f"To enable one: aws dynamodb update-table --table-name {table} "
+        "--stream-specification StreamEnabled=true,StreamViewType=NEW_AND_OLD_IMAGES"
+    )
 
 
 def _no_table(table: str, client: Any) -> Callable[[str], TableNotFound]:
@@ -186,3 +197,20 @@ def _no_table(table: str, client: Any) -> Callable[[str], TableNotFound]:
         )
 
     return table_not_found
+
+
+def unknown_region(message: str) -> str | None:
+    """A sentence about the region of the endpoint that a message names, if boto3 has never heard of it."""
+    found = re.search(r"//(?:streams\.)?dynamodb\.([\w-]+)\.amazonaws\.", message)
+    if found is None:
+        return None
+    session, region = boto3.Session(), found[1]
+    known = [
+        name
+        for partition in session.get_available_partitions()
+        for name in session.get_available_regions("dynamodbstreams", partition)
+    ]
+    if region in known:
+        return None
+    similar = difflib.get_close_matches(region, known, n=1)
+    return f"boto3 knows no region {region!r}" + (f"; did you mean {similar[0]}?" if similar else ".")

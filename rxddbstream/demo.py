@@ -1,7 +1,7 @@
 """A table with a stream in this process, and somebody who writes to it.
 
 For a first look, for the examples and for tests. It needs no network, no credentials and no settings.
-moto stands in for the service: `pip install "rxddbstream[demo]"`.
+moto stands in for the service: `pip install "moto[server,dynamodb]"`.
 
 >>> import rxddbstream as rxd
 >>> from reactivex import operators as ops
@@ -89,7 +89,8 @@ def run_demo(rate: float, count: int | None, events: EventObserver) -> None:
             run(source if count is None else source.pipe(ops.take(count)), observe)
         finally:
             each = ", ".join(f"{counts[name]} {name}" for name in ("INSERT", "MODIFY", "REMOVE"))
-            print(f"{counts.total()} changes: {each}", flush=True)
+            total = counts.total()
+            print(f"{total} {'change' if total == 1 else 'changes'}: {each}", flush=True)
 
 
 @contextmanager
@@ -174,7 +175,7 @@ def _moto() -> Iterator[str]:
     try:
         from moto.server import ThreadedMotoServer
     except ImportError as error:
-        raise StreamError('the demo needs moto: pip install "rxddbstream[demo]"') from error
+        raise StreamError('the demo needs moto: pip install "moto[server,dynamodb]"') from error
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # else a line for each call
     server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
     server.start()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
+from os import PathLike
 from typing import Any, TypeVar
 
 from reactivex import Observable, abc
@@ -156,7 +157,7 @@ def shards(
     >>> per_shard = shards("orders").pipe(ops.flat_map(lambda shard: shard.pipe(ops.count())))
     """
     counts = Counts()
-    _check(stream, start, on_gap, client, session, region_name, profile_name, endpoint_url)
+    _check(stream, start, on_gap, checkpoints, client, session, region_name, profile_name, endpoint_url)
 
     def subscribe(
         observer: abc.ObserverBase[ShardStream], given: abc.SchedulerBase | None = None
@@ -196,13 +197,20 @@ def shards(
     return Stream(subscribe, counts)
 
 
-def _check(stream: str, start: Start, on_gap: str, client: Any, *for_making_one: object) -> None:
+def _check(
+    stream: str, start: Start, on_gap: str, checkpoints: object, client: Any, *for_making_one: object
+) -> None:
     """Refuse what cannot work before anybody subscribes to it."""
     if not isinstance(stream, str) or not stream.strip():
         raise ConfigurationError(f"stream={stream!r}: a table's name or a stream's ARN is needed")
     resolve(start, now=datetime.max.replace(tzinfo=UTC))
     if on_gap not in ("raise", "skip"):
         raise ConfigurationError(f"on_gap={on_gap!r}: 'raise' or 'skip' is needed")
+    if checkpoints is not None and not hasattr(checkpoints, "load"):
+        path = str(checkpoints) if isinstance(checkpoints, (str, PathLike)) else "FILE"
+        raise ConfigurationError(
+            f"checkpoints={checkpoints!r} is not a store: use rxd.SqliteCheckpoints({path!r})"
+        )
     if client is not None:
         if any(option is not None for option in for_making_one):
             raise ConfigurationError(

@@ -39,6 +39,7 @@ from rxddbstream.errors import (
     CheckpointError,
     CheckpointLocked,
     CheckpointUnreadable,
+    ConfigurationError,
     ConnectionLost,
     DataTrimmed,
     MalformedAnswer,
@@ -323,6 +324,33 @@ def truncated(path: Path) -> None:
     path.write_bytes(used(path, 300).read_bytes()[:6000])
 
 
+def truncated_in_its_last_page(path: Path) -> None:
+    with open(used(path), "r+b") as file:
+        file.truncate(5000)
+
+
+def without_its_last_byte(path: Path) -> None:
+    path.write_bytes(used(path).read_bytes()[:-1])
+
+
+def zeroed_in_its_last_page(path: Path) -> None:
+    data = used(path).read_bytes()
+    path.write_bytes(data[:5000] + b"\0" * (len(data) - 5000))
+
+
+def a_row_without_a_name(path: Path) -> None:
+    with closing(sqlite3.connect(used(path))) as connection, connection:
+        connection.execute("INSERT INTO checkpoint VALUES (x'00', x'00', '1 X')")
+
+
+def left_by_a_crash_and_damaged(path: Path) -> None:
+    script = f"{SAVE_AND_STAY.partition('print')[0]} import os; os.kill(os.getpid(), 9)"
+    subprocess.run([sys.executable, "-c", script, str(used(path, 300)), STREAM])
+    assert path.with_name(f"{path.name}-wal").stat().st_size
+    data = path.read_bytes()
+    path.write_bytes(data[:12_000] + b"\xa5" * (len(data) - 12_000))
+
+
 def truncated_in_its_first_page(path: Path) -> None:
     path.write_bytes(used(path).read_bytes()[:1000])
 
@@ -359,6 +387,14 @@ def foreign_database_left_by_a_crash(path: Path) -> None:
         garbled,
         garbled_head,
         truncated,
+        truncated_in_its_last_page,
+        without_its_last_byte,
+        zeroed_in_its_last_page,
+        a_row_without_a_name,
+        pytest.param(
+            left_by_a_crash_and_damaged,
+            marks=pytest.mark.skipif(sys.version_info < (3, 12), reason="SQLite folds the journal in"),
+        ),
         truncated_in_its_first_page,
         truncated_in_its_head,
         foreign_database,
@@ -376,6 +412,15 @@ def test_a_file_that_is_damaged_or_not_ours_is_refused_and_left_as_it_is(path, s
         assert "it was left as it is" in str(caught.value)
         assert "ame another file" in str(caught.value)
     assert contents(path.parent) == before
+
+
+def test_a_page_that_was_cut_by_a_crash_is_mended(path):
+    script = f"{SAVE_AND_STAY.partition('print')[0]} import os; os.kill(os.getpid(), 9)"
+    subprocess.run([sys.executable, "-c", script, str(path), STREAM])
+    assert path.with_name(f"{path.name}-wal").stat().st_size
+    with open(path, "ab") as file:
+        file.write(b"x" * 100)
+    assert rxd.SqliteCheckpoints(path).load(STREAM) == {"shard-1": "1 X"}
 
 
 def test_a_directory_is_refused(tmp_path):
@@ -603,6 +648,14 @@ def test_dynamodb_local_takes_the_same_calls(dynamodb_local):
 
 
 # What a subscription makes of its store
+
+
+@pytest.mark.parametrize("checkpoints", ["x.ck", Path("x.ck")])
+def test_a_path_alone_is_not_a_store(checkpoints):
+    with pytest.raises(ConfigurationError) as caught:
+        rxd.changes("orders", checkpoints=checkpoints)
+    words = f"checkpoints={checkpoints!r} is not a store: use rxd.SqliteCheckpoints('x.ck')"
+    assert str(caught.value) == words
 
 
 @pytest.fixture
@@ -1037,7 +1090,7 @@ def test_the_command_line_says_that_the_file_is_in_use(command, store, path):
     assert line.startswith(f"rxddbstream: error: checkpoint file {path} is in use by another consumer")
 
 
-@pytest.mark.parametrize("spoil", [text_file, truncated, foreign_database])
+@pytest.mark.parametrize("spoil", [text_file, truncated, truncated_in_its_last_page, foreign_database])
 def test_the_command_line_says_that_the_file_is_not_good(command, path, spoil):
     spoil(path)
     before = contents(path.parent)

@@ -14,6 +14,8 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
+from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -26,7 +28,7 @@ import rxddbstream as rxd
 from rxddbstream import cli
 from rxddbstream.arguments import parse
 from rxddbstream.client import StreamClient
-from rxddbstream.core.position import TrimHorizon
+from rxddbstream.core.position import AtTime, TrimHorizon
 from rxddbstream.errors import ConnectionLost
 from rxddbstream.errors import Throttled as ThrottledError
 
@@ -116,6 +118,12 @@ def no_terminate_handler() -> Iterator[None]:
     handler = signal.getsignal(signal.SIGTERM)
     yield
     signal.signal(signal.SIGTERM, handler)
+
+
+@pytest.fixture
+def no_changes(monkeypatch: pytest.MonkeyPatch, no_terminate_handler: None) -> None:
+    """A stream that ends at once, for tests that call `main` in this process."""
+    monkeypatch.setattr(rxd, "changes", lambda *_, **__: reactivex.empty())
 
 
 def start(*arguments: str, without: tuple[str, ...] = (), **settings: str) -> subprocess.Popen[str]:
@@ -225,13 +233,35 @@ def test_ends_after_n_changes(table: Table) -> None:
 
 def test_starts_at_a_time() -> None:
     # moto knows no AT_TIMESTAMP: the way around it is tested with the library. Here: what people type.
-    assert cli._start("15m") == "15m"
-    assert cli._start("2026-01-31T12:00Z") == datetime(2026, 1, 31, 12, tzinfo=UTC)
-    local = cli._start("2026-01-31T12:00")
-    assert isinstance(local, datetime)
-    assert local == datetime(2026, 1, 31, 12).astimezone()
-    assert local.tzinfo is not None
-    assert cli._start("0001-01-01") is not None
+    now = datetime(2026, 2, 1, tzinfo=UTC)
+    assert cli._position("15m", now) == AtTime(now - timedelta(minutes=15))
+    assert cli._position("2026-01-31T12:00Z", now) == AtTime(datetime(2026, 1, 31, 12, tzinfo=UTC))
+    local = datetime(2026, 1, 31, 12).astimezone()
+    assert cli._position("2026-01-31T12:00", now) == AtTime(local.astimezone(UTC))
+    assert cli._position("trim-horizon", now) == TrimHorizon()
+
+
+def test_what_is_older_than_the_service_keeps_is_said_not_to_be_there(
+    no_changes: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["orders", "--start", "3d"]) == 0
+    words = "DynamoDB keeps changes for 24 hours; --start 3d is longer ago"
+    assert capsys.readouterr().err == f"rxddbstream: {words}\n"
+    assert cli.main(["orders", "--start", "1d"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_nothing_to_read_is_said_with_what_may_have_been_meant(
+    no_changes: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["orders", "--no-follow"]) == 0
+    assert capsys.readouterr().err == (
+        "rxddbstream: nothing to read: --no-follow reads what was written before; "
+        "did you mean --start trim-horizon?\n"
+    )
+    for more in (["--start", "trim-horizon"], ["--start", "15m"], ["--checkpoint", "file"]):
+        assert cli.main(["orders", "--no-follow", *more]) == 0
+        assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("when", ["15m", "minutes ago"])
@@ -307,7 +337,7 @@ def test_full_disk(table: Table) -> None:
             env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
         )
     assert result.returncode == 1
-    assert result.stderr.splitlines()[1:] == ["rxddbstream: error: [Errno 28] No space left on device"]
+    assert result.stderr.splitlines()[1:] == ["rxddbstream: error: standard output: No space left on device"]
 
 
 # What goes wrong
@@ -334,7 +364,7 @@ def test_table_without_a_stream(endpoint: str) -> None:
     assert status == 1
     [line] = err.splitlines()
     assert line.startswith(f"rxddbstream: error: table '{table.name}' has no stream")
-    assert "aws dynamodb update-table" in line
+    assert f"aws dynamodb update-table --table-name {table.name} --stream-specification" in line
 
 
 def test_no_region(table: Table) -> None:
@@ -362,14 +392,81 @@ def test_no_such_profile(table: Table) -> None:
     assert "nobody" in err
 
 
-@pytest.mark.parametrize("when", ["soon", "15x", "2999-01-01", ""])
+@pytest.mark.parametrize(
+    ("when", "words"),
+    [
+        ("yesterday", "yesterday is not a position: use latest, "),
+        ("15x", "15x is not a position"),
+        ("it's", "'it'\"'\"'s' is not a position"),
+        ("", "'' is not a position"),
+        ("2999-01-01", "2999-01-01 lies in the future"),
+        ("0001-01-01", "0001-01-01 lies beyond the calendar"),
+        ("99999999999d", "99999999999d lies beyond the calendar"),
+    ],
+)
 def test_bad_start(
-    table: Table, when: str, capsys: pytest.CaptureFixture[str], no_terminate_handler: None
+    when: str,
+    words: str,
+    no_changes: None,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert cli.main([table.name, f"--start={when}", "--endpoint-url", table.endpoint]) == 2
+    monkeypatch.setenv("TZ", ZONE_VARIABLE["TZ"])
+    time.tzset()
+    assert cli.main(["orders", f"--start={when}"]) == 2
+    monkeypatch.undo()
+    time.tzset()
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)
-    assert err.startswith("rxddbstream: error: start=")
+    assert err.startswith(f"rxddbstream: error: --start {words}")
+
+
+def test_another_things_arn(capsys: pytest.CaptureFixture[str], no_terminate_handler: None) -> None:
+    assert cli.main(["arn:aws:sns:eu-central-1:1:topic"]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert "looks like an ARN, but is not a stream's or a table's" in line
+
+
+def first_lines_of_error(count: int, *arguments: str) -> list[str]:
+    """Of one that would go on for ever."""
+    with start(*arguments) as process:
+        assert process.stderr is not None
+        lines = [process.stderr.readline() for _ in range(count)]
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=10)
+    return lines
+
+
+NOBODY = ("--endpoint-url", "http://127.0.0.1:1")
+CHECK = "check --region, --endpoint-url and the network; Ctrl-C ends it\n"
+
+
+def test_a_service_that_was_never_reached_is_tried_on_and_what_to_check_is_said_once() -> None:
+    failed, advice, again = first_lines_of_error(3, "orders", *NOBODY)
+    assert "http://127.0.0.1:1" in failed
+    assert advice == f"rxddbstream: {CHECK}"
+    assert "http://127.0.0.1:1" in again
+
+
+def test_a_mistyped_region_is_said_to_be_one() -> None:
+    # The endpoint's name alone matters here, so that nobody asks for it.
+    error = ConnectionLost('Could not connect: "https://dynamodb.eu-centrall-1.amazonaws.com/"')
+    assert cli._advice(error) == (
+        "boto3 knows no region 'eu-centrall-1'; did you mean eu-central-1? "
+        "Check --region, --endpoint-url and the network"
+    )
+    error = ConnectionLost('Could not connect: "https://streams.dynamodb.xx.amazonaws.com/"')
+    assert cli._advice(error).startswith("boto3 knows no region 'xx'. Check --region")
+    for known in ("eu-central-1.amazonaws.com", "cn-north-1.amazonaws.com.cn"):
+        error = ConnectionLost(f'Could not connect: "https://dynamodb.{known}/"')
+        assert cli._advice(error).startswith("check --region")
+
+
+def test_shards_of_a_service_that_cannot_be_reached() -> None:
+    status, out, err = run("shards", "orders", *NOBODY)
+    assert (status, out) == (1, [])
+    [line] = err.splitlines()
+    assert line.endswith('"http://127.0.0.1:1/"; check --region, --endpoint-url and the network')
 
 
 @pytest.mark.parametrize(
@@ -427,13 +524,69 @@ def test_notes_tell_of_retries_once_a_second(
     notes(rxd.ShardOpened(rxd.Shard("shard-1"), TrimHorizon()))
     for shard_id in ("shard-1", "shard-2"):
         notes(rxd.Throttled(shard_id, ThrottledError(f"reading {shard_id}: Rate\nexceeded"), 1, 1.23))
-    now += 1.0
-    notes(rxd.Retrying(None, ConnectionLost("no answer"), 2, 0.04))
+    for delay in (0.04, 0.0004, 20.0):
+        now += 1.0
+        notes(rxd.Retrying(None, ConnectionLost("no answer"), 2, delay))
     assert capsys.readouterr().err.splitlines() == [
         "Starting watcher for shard: shard-1",
         "rxddbstream: reading shard-1: Rate exceeded; retrying in 1.2 s",
-        "rxddbstream: no answer; retrying in 0.0 s",
+        "rxddbstream: no answer; retrying in 0.04 s",
+        "rxddbstream: no answer; retrying at once",
+        "rxddbstream: no answer; retrying in 20 s",
     ]
+
+
+def test_verbose_tells_what_is_done_and_nothing_twice(table: Table, tmp_path: Path) -> None:
+    for begins in ("its oldest change on", f"after {int(table.records()[-1]['dynamodb']['SequenceNumber'])}"):
+        file = str(tmp_path / "position")
+        status, _, err = run(table.name, "-v", *WHOLE, "--checkpoint", file, "--endpoint-url", table.endpoint)
+        assert status == 0
+        logged = [line for line in err.splitlines() if " INFO rxddbstream: " in line]
+        said = [line for line in err.splitlines() if line not in logged]
+        assert said == [f"Starting watcher for shard: {table.shard_id()}"]
+        log = "\n".join(logged)
+        assert f"stream {table.arn} at {table.endpoint}" in log
+        assert f"shard {table.shard_id()} is read from {begins}" in log
+        assert f"shard {table.shard_id()} was read to its end" in log
+        assert "changes were read, by " in logged[-1]
+        assert ("checkpoints were written: " in log) is (begins == "its oldest change on")
+
+
+def test_verbose_leaves_retries_and_losses_to_the_log(capsys: pytest.CaptureFixture[str]) -> None:
+    notes = cli._Notes(is_logged=True)
+    notes(rxd.Throttled("shard-1", ThrottledError("too many"), 1, 1.0))
+    notes(rxd.Gap("shard-1", None, "read too late"))
+    assert notes.gaps == 1
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("module", ["argparse", "rxddbstream.cli", "reactivex"])
+def test_ctrl_c_while_it_is_starting(module: str, tmp_path: Path) -> None:
+    # As if Ctrl-C came in the middle of this import.
+    script = f"""if True:
+        import runpy, sys
+        class CtrlC:
+            def find_spec(self, name, *_):
+                if name == {module!r}:
+                    raise KeyboardInterrupt
+        sys.modules.pop({module!r}, None)
+        sys.meta_path.insert(0, CtrlC())
+        sys.argv[1:] = ["orders"]
+        runpy.run_module("rxddbstream", run_name="__main__", alter_sys=True)
+    """
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=20)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
+
+
+def test_the_command_is_the_module() -> None:
+    [script] = entry_points(group="console_scripts", name="rxddbstream")
+    assert callable(script.load())
+
+
+def test_importing_the_package_imports_nothing_that_takes_time() -> None:
+    script = "import sys; before = {*sys.modules}; import rxddbstream; print(*{*sys.modules} - before)"
+    ended = subprocess.run([sys.executable, "-S", "-c", script], capture_output=True, text=True, check=True)
+    assert not {"logging", "typing", "boto3", "reactivex", "argparse"} & {*ended.stdout.split()}
 
 
 # Help and commands
@@ -458,12 +611,21 @@ def test_help_of_a_command(command: str, capsys: pytest.CaptureFixture[str]) -> 
     assert capsys.readouterr().out.startswith(f"usage: rxddbstream {command} ")
 
 
+def test_a_mistyped_command(capsys: pytest.CaptureFixture[str]) -> None:
+    for words, question in ((["shard", "orders"], True), (["orders", "items"], False)):
+        with pytest.raises(SystemExit) as exit_:
+            cli.main(words)
+        assert exit_.value.code == 2
+        assert capsys.readouterr().err.endswith("did you mean `rxddbstream shards`?\n") is question
+
+
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
         cli.main(["--version"])
     assert exit_.value.code == 0
     name, number = capsys.readouterr().out.split()
     assert name == "rxddbstream"
+    assert number == rxd.__version__
     assert number[0].isdigit()
 
 

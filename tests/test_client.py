@@ -5,6 +5,8 @@ from __future__ import annotations
 import inspect
 import io
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -754,3 +756,34 @@ def test_a_cut_answer_to_describe_table_is_malformed():
 def test_a_cut_answer_to_list_streams_is_malformed():
     with pytest.raises(MalformedAnswer):
         connect("orders", now=our_time, client=Double({}))
+
+
+@pytest.mark.parametrize("stream", ["arn:foo", "arn:aws:sqs:eu-west-1:123456789012:orders"])
+def test_another_things_arn_is_not_looked_up_as_a_table(stream):
+    for client in (None, Double({})):
+        with pytest.raises(ConfigurationError, match="looks like an ARN, but is not a stream's or a table's"):
+            connect(stream, now=our_time, client=client)
+
+
+@pytest.mark.usefixtures("aws")
+@pytest.mark.parametrize("table", ["plain", TABLE_ARN.replace("orders", "plain")])
+def test_the_command_that_enables_a_stream_names_the_table(table):
+    with pytest.raises(StreamNotEnabled, match="update-table --table-name plain --stream"):
+        connect(table, now=our_time)
+
+
+def test_an_endpoint_without_a_scheme_is_told_so():
+    with pytest.raises(ConfigurationError) as caught:
+        connect(ARN, now=our_time, endpoint_url="localhost:8000")
+    assert str(caught.value) == "Invalid endpoint: localhost:8000: it must begin with http:// or https://"
+
+
+def test_a_message_of_botocores_that_ends_in_a_full_stop_is_given_no_second_one():
+    with pytest.raises(ConfigurationError, match=r"supported format\. Check the arguments"):
+        connect(ARN, now=our_time, region_name="eu_west_1")
+
+
+def test_without_a_handler_the_log_is_silent():
+    script = "import rxddbstream, logging; rxddbstream.changes; logging.getLogger('rxddbstream').error('x')"
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert ended.stderr == ""

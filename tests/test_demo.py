@@ -47,8 +47,16 @@ def test_prints_changes_and_counts_them_whatever_the_environment_says() -> None:
         assert re.fullmatch(r"\[[-\d]+T[:\d]+[+-]\d\d:\d\d\] - (INSERT|MODIFY|REMOVE) - id=o-\d+", line)
     numbers = [f"{out.count(f' - {name} - ')} {name}" for name in ("INSERT", "MODIFY", "REMOVE")]
     assert counts == f"8 changes: {', '.join(numbers)}"
-    assert "Starting watcher for shard: " in err
-    assert "POST" not in err
+    first, second, third = err.splitlines()
+    assert first == "Starting a table in this process"
+    assert re.fullmatch(r"Table orders at http://127.0.0.1:\d+; Ctrl-C ends it", second)
+    assert third.startswith("Starting watcher for shard: ")
+
+
+def test_one_change_is_a_change() -> None:
+    with demo("-n", "1") as process:
+        out, _ = process.communicate(timeout=30)
+    assert out.splitlines()[1:] == ["1 change: 1 INSERT, 0 MODIFY, 0 REMOVE"]
 
 
 def test_ctrl_c_ends_it_with_the_counts() -> None:
@@ -58,13 +66,13 @@ def test_ctrl_c_ends_it_with_the_counts() -> None:
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=5)
     assert process.returncode == 130
-    assert re.fullmatch(r"\d+ changes: \d+ INSERT, \d+ MODIFY, \d+ REMOVE", out.splitlines()[-1])
+    assert re.fullmatch(r"\d+ changes?: \d+ INSERT, \d+ MODIFY, \d+ REMOVE", out.splitlines()[-1])
     assert "Traceback" not in err
 
 
 def test_says_what_to_install_when_moto_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "moto.server", None)
-    with pytest.raises(StreamError, match=r'pip install "rxddbstream\[demo\]"'), demo_table():
+    with pytest.raises(StreamError, match=r'pip install "moto\[server,dynamodb\]"'), demo_table():
         pass
 
 
