@@ -12,6 +12,7 @@ from queue import Empty
 from typing import Any, Generic, TypeVar
 
 from rxddbstream.core.model import Change
+from rxddbstream.errors import HeldTooLate
 
 T = TypeVar("T")
 
@@ -33,6 +34,18 @@ def release(element: Any) -> None:
     for change in _changes_in(element):
         if change.frontier is not None:
             change.frontier.release(change)
+
+
+def too_late(element: Any) -> HeldTooLate:
+    """The error for what could not be held."""
+    changes = list(_changes_in(element))
+    what = (
+        repr(element) if len(changes) < 2 else f"a list of {len(changes)} changes (the first: {changes[0]})"
+    )
+    return HeldTooLate(
+        f"{what} was handed over before it was held, and may count as done already; "
+        "put hold() before the first operator that keeps changes"
+    )
 
 
 def _changes_in(element: Any) -> Iterator[Change]:

@@ -17,7 +17,6 @@ from reactivex.disposable import CompositeDisposable, Disposable, SerialDisposab
 
 from rxddbstream import handover
 from rxddbstream.core.model import Change
-from rxddbstream.errors import HeldTooLate
 from rxddbstream.handover import MAX_PENDING, Ended, Handover
 
 T = TypeVar("T")
@@ -55,7 +54,7 @@ def hold() -> Callable[[Observable[Change]], Observable[Change]]:
                 if handover.hold(change):
                     observer.on_next(change)
                 else:
-                    observer.on_error(_too_late(change))
+                    observer.on_error(handover.too_late(change))
 
             return source.subscribe(on_next, observer.on_error, observer.on_completed, scheduler=scheduler)
 
@@ -232,10 +231,3 @@ def _release_at_the_end(window: Observable[Any], windows: CompositeDisposable) -
 
     windows.add(subscription)
     subscription.disposable = window.subscribe(changes.append, leave, on_completed)
-
-
-def _too_late(element: Any) -> HeldTooLate:
-    return HeldTooLate(
-        f"{element} was handed over before it was held, and may count as done already; "
-        "put hold() before the first operator that keeps changes"
-    )

@@ -99,6 +99,7 @@ class _Poller:
             began=reading.began,
             predates=start.shard.id in reading.closed_before,
             frontier=self._frontier,
+            progress=reading.progress,
         )
 
     def start(self) -> abc.DisposableBase:
@@ -113,10 +114,11 @@ class _Poller:
         self._next_tick.disposable = self._reading.scheduler.schedule_relative(delay, self._tick)
 
     def _tick(self, _: abc.SchedulerBase, state: Any = None) -> None:
-        if isinstance(self._reader.next_request(), GetRecords):
-            self._reading.in_turn(self._call, self._reader.lag)
-        else:
+        reader, reading = self._reader, self._reading
+        if not isinstance(reader.next_request(), GetRecords):
             self._call()
+        elif not reading.progress.must_wait(reader.shard.id, lambda: self._schedule(0.0)):
+            reading.in_turn(self._call, reader.lag)
 
     def _call(self) -> None:
         if self._next_tick.is_disposed:

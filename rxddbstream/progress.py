@@ -9,6 +9,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from heapq import heappop, heappush
+from itertools import count
+from math import inf
 from typing import Any, NamedTuple
 
 from reactivex import abc
@@ -16,8 +19,11 @@ from reactivex.disposable import Disposable
 
 from rxddbstream.core.lineage import Ready
 from rxddbstream.core.position import AtTime, Latest
-from rxddbstream.core.record import EncodedRecord, size_of
+from rxddbstream.core.record import EncodedRecord
 from rxddbstream.core.watermark import SETTLING, Watermark
+
+ALIGNMENT = 60.0
+"""How many seconds a shard may be ahead of the slowest, at least, where windows are open."""
 
 
 class Statistics(NamedTuple):
@@ -25,10 +31,11 @@ class Statistics(NamedTuple):
 
     Attributes:
         records: changes read from the service, before any operator of a pipeline.
-        bytes: their size: of the JSON as it came; with a ready-made client, as the service counts it.
+        bytes: their size, as the service counts it.
         calls: GetRecords calls made, failed ones too.
         empty_calls: those of them that were answered without a record.
         retries: calls of any kind that failed and were, or will be, made again.
+        late: changes that came to a window operator after all of their windows had closed.
         lag: by the ID of each shard being read, how many seconds the last change was behind the service's
             time when it was read; 0.0 when the last answer was empty.
         watermark: up to which creation time all changes have been read; None before that is known.
@@ -39,6 +46,7 @@ class Statistics(NamedTuple):
     calls: int = 0
     empty_calls: int = 0
     retries: int = 0
+    late: int = 0
     lag: Mapping[str, float] = {}
     watermark: datetime | None = None
 
@@ -48,7 +56,7 @@ class Counts:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._records = self._bytes = self._calls = self._empty_calls = self._retries = 0
+        self._records = self._bytes = self._calls = self._empty_calls = self._retries = self._late = 0
         self._newest: Progress | None = None
 
     def begin(self) -> Progress:
@@ -63,7 +71,7 @@ class Counts:
 
     def answered(self, records: Collection[Mapping[str, Any] | EncodedRecord]) -> None:
         """It was answered with these."""
-        size = sum(map(size_of, records))
+        size = sum(_size_of(record) for record in records)
         with self._lock:
             self._records += len(records)
             self._bytes += size
@@ -74,11 +82,23 @@ class Counts:
         with self._lock:
             self._retries += 1
 
+    def was_late(self) -> None:
+        """A change came after its windows had closed."""
+        with self._lock:
+            self._late += 1
+
     def statistics(self) -> Statistics:
         """A snapshot."""
         newest = self._newest
         with self._lock:
-            counts = (self._records, self._bytes, self._calls, self._empty_calls, self._retries)
+            counts = (
+                self._records,
+                self._bytes,
+                self._calls,
+                self._empty_calls,
+                self._retries,
+                self._late,
+            )
         return Statistics(*counts, *((newest.lag, newest.watermark) if newest is not None else ()))
 
 
@@ -94,7 +114,11 @@ class Progress:
         self._lock = threading.Lock()  # guards what follows; never held while calling out
         self._watermark = Watermark()
         self._lag: dict[str, float] = {}
-        self._told = float("-inf")
+        self._told = -inf
+        self._emitted: dict[str, float] = {}
+        self._alignment: float | None = None
+        self._waiting: list[tuple[float, int, Callable[[], object]]] = []  # a heap
+        self._numbers = count()
         self._listeners: set[Callable[[float], object]] = set()
 
     def opened(self, ready: Iterable[Ready], listed_at: datetime) -> None:
@@ -132,10 +156,25 @@ class Progress:
             self._watermark.ended(shard_id, expects_children)
         self._tell()
 
-    def ahead(self, shard_id: str) -> float:
-        """Seconds that a shard is ahead of the watermark."""
+    def must_wait(self, shard_id: str, go_on: Callable[[], object]) -> bool:
+        """Whether the shard is so far ahead of the others that its changes would pile up in open windows.
+
+        Args:
+            go_on: called when the others have caught up.
+        """
+        if self._alignment is None:
+            return False
         with self._lock:
-            return self._watermark.ahead(shard_id)
+            if self._alignment is None or self._watermark.ahead(shard_id) <= self._alignment:
+                return False
+            until = self._watermark.reach(shard_id) - self._alignment
+            heappush(self._waiting, (until, next(self._numbers), go_on))
+            return True
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether somebody listens to the watermark."""
+        return bool(self._listeners)
 
     def listen(self, listener: Callable[[float], object]) -> abc.DisposableBase:
         """Have the watermark told whenever it has moved on, and now; from any thread."""
@@ -148,8 +187,36 @@ class Progress:
         def stop() -> None:
             with self._lock:
                 self._listeners.discard(listener)
+                if not self._listeners:
+                    self._alignment = None
+            self._tell()
 
         return Disposable(stop)
+
+    def begin_windows(self, name: str, span: float) -> float | None:
+        """There is a window operator, with windows of that many seconds.
+
+        Returns:
+            The watermark at which it had emitted its windows in an earlier run, as far as that was kept.
+        """
+        with self._lock:
+            self._alignment = max(self._alignment or ALIGNMENT, span)
+            return self._emitted.get(name)
+
+    def emitted_windows(self, name: str, watermark: float) -> None:
+        """All windows that close at this watermark have been emitted, and their observer has returned."""
+        with self._lock:
+            self._emitted[name] = watermark
+
+    @property
+    def emitted(self) -> Mapping[str, float]:
+        """The watermark up to which each window operator has emitted."""
+        with self._lock:
+            return dict(self._emitted)
+
+    def resume(self, emitted: Mapping[str, float]) -> None:
+        """Go on where an earlier run has kept these."""
+        self._emitted = dict(emitted)
 
     @property
     def lag(self) -> Mapping[str, float]:
@@ -165,13 +232,24 @@ class Progress:
         return None if value is None else datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=value)
 
     def _tell(self) -> None:
-        if not self._listeners:
-            return
         with self._lock:
             value = self._watermark.value
-            if value is None or value <= self._told:
-                return
-            self._told = value
-            listeners = list(self._listeners)
+            may_go_on = []
+            while self._waiting and (
+                self._alignment is None or self._waiting[0][0] <= (-inf if value is None else value)
+            ):
+                may_go_on.append(heappop(self._waiting)[2])
+            listeners: list[Callable[[float], object]] = []
+            if value is not None and value > self._told:
+                self._told = value
+                listeners = list(self._listeners)
+        for go_on in may_go_on:
+            go_on()
         for listener in listeners:
-            listener(value)
+            listener(value or 0.0)
+
+
+def _size_of(record: Mapping[str, Any] | EncodedRecord) -> int:
+    if isinstance(record, EncodedRecord):
+        return (record.detail and record.detail.size_bytes) or 0
+    return (record.get("dynamodb") or {}).get("SizeBytes") or 0

@@ -1,8 +1,8 @@
 """GetRecords answers, decoded by msgspec in place of botocore's parser.
 
 botocore spends more than a hundred microseconds a record on walking through the answer with the service's
-model in hand. Here a page is split into its records, which are kept as JSON and looked into when somebody
-asks; see `rxddbstream.core.record`. All else stays botocore's: credentials, signing, endpoints, events,
+model in hand. Here a page is split into its records, whose images stay JSON until somebody asks for
+them; see `rxddbstream.core.record`. All else stays botocore's: credentials, signing, endpoints, events,
 errors, the other operations, and any answer that is not as DynamoDB documents it.
 
 botocore's sessions take another factory of parsers as a component; see `accelerated`.
@@ -25,23 +25,23 @@ from rxddbstream.errors import DecodeError
 class RecordJSON(EncodedRecord):
     """A record of an answer; botocore makes the dict of it when it is asked for."""
 
-    __slots__ = ()
-
     def to_dict(self) -> dict[str, Any]:
+        """The dict that boto3 returns for it."""
         parser, shape = _botocores_own()
-        response = {"status_code": 200, "headers": {}, "body": b'{"Records":[%b]}' % self}
+        response = {"status_code": 200, "headers": {}, "body": b'{"Records":[%b]}' % _JSON.encode(self)}
         try:
             record = parser.parse(response, shape)["Records"][0]
             return dict(record)
         except Exception as error:
-            raise DecodeError(f"what came is not a record: {error}") from error
+            raise DecodeError(f"botocore cannot parse a record: {error}") from error
 
 
 class _Page(msgspec.Struct):
-    Records: list[msgspec.Raw] | None = None
+    Records: list[RecordJSON] | None = None
     NextShardIterator: str | None = None
 
 
+_JSON = msgspec.json.Encoder()
 _PAGE = msgspec.json.Decoder(_Page)
 _OUTPUT = "GetRecordsOutput"
 
@@ -64,7 +64,9 @@ class _Parser:
             raise botocore.parsers.ResponseParserError(f"the answer is no JSON: {error}") from error
         answer = self._usual.parse({**response, "body": b"{}"}, shape)  # what goes with every answer
         if page.Records is not None:
-            answer["Records"] = [RecordJSON(record) for record in page.Records]
+            for record in page.Records:
+                record.detach()
+            answer["Records"] = page.Records
         if page.NextShardIterator is not None:
             answer["NextShardIterator"] = page.NextShardIterator
         return answer

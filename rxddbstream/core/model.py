@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from rxddbstream.core.frontier import Frontier
 from rxddbstream.core.position import Position
-from rxddbstream.core.record import EncodedRecord, Image, fields_of, image_of
+from rxddbstream.core.record import NO_DETAIL, Detail, EncodedRecord, Fields, Image, fields_of, image_of
 from rxddbstream.errors import DecodeError, TransientError
 
 RETENTION = timedelta(hours=24)
@@ -62,7 +62,7 @@ class Shard:
         )
 
 
-_DETAIL: Mapping[str, Any] = {}  # of a record that has none
+_UNREAD: Any = object()  # an image that nobody has asked for; None says that there is none
 
 
 class Change:
@@ -73,22 +73,39 @@ class Change:
     Attributes:
         shard_id: the shard that the change was read from.
         frontier: where it is held and released, if checkpoints are kept; see `rxddbstream.operators.hold`.
+        progress: the reading that it came from, which knows the watermark; None for one made by hand.
 
     >>> change = Change({"eventName": "INSERT", "dynamodb": {"Keys": {"id": {"S": "o-1"}}}}, "shard-1")
     >>> change.event_name, change.keys, change.new_image
     ('INSERT', {'id': 'o-1'}, None)
     """
 
-    __slots__ = ("_fields", "_images", "_record", "frontier", "shard_id")
+    __slots__ = (
+        "_fields",
+        "_keys",
+        "_new_image",
+        "_old_image",
+        "_record",
+        "frontier",
+        "progress",
+        "shard_id",
+    )
 
     def __init__(
-        self, record: Mapping[str, Any] | EncodedRecord, shard_id: str, frontier: Frontier | None = None
+        self,
+        record: Mapping[str, Any] | EncodedRecord,
+        shard_id: str,
+        frontier: Frontier | None = None,
+        progress: Any = None,
     ) -> None:
         self._record = record
         self.shard_id = shard_id
         self.frontier = frontier
-        self._fields: Mapping[str, Any] | None = None
-        self._images: dict[str, Image | None] | None = None
+        self.progress = progress
+        self._fields: Fields | None = record if isinstance(record, EncodedRecord) else None
+        self._keys: Image | None = _UNREAD
+        self._new_image: Image | None = _UNREAD
+        self._old_image: Image | None = _UNREAD
 
     @property
     def record(self) -> Mapping[str, Any]:
@@ -100,13 +117,14 @@ class Change:
     @property
     def event_name(self) -> str:
         """`"INSERT"`, `"MODIFY"` or `"REMOVE"`."""
-        name: str = self._members.get("eventName", "")
-        return name
+        return self._members.event_name or ""
 
     @property
     def keys(self) -> Mapping[str, Any]:
         """The item's primary key: attribute name to plain Python value."""
-        return self._image("Keys") or {}
+        if self._keys is _UNREAD:
+            self._keys = image_of(self._detail.keys)
+        return self._keys or {}
 
     @property
     def new_image(self) -> Mapping[str, Any] | None:
@@ -115,12 +133,16 @@ class Change:
         An attribute is decoded when it is asked for, and one that DynamoDB does not document raises
         `DecodeError` then.
         """
-        return self._image("NewImage")
+        if self._new_image is _UNREAD:
+            self._new_image = image_of(self._detail.new_image)
+        return self._new_image
 
     @property
     def old_image(self) -> Mapping[str, Any] | None:
         """The item before the change; None where there is none or the view type leaves it out."""
-        return self._image("OldImage")
+        if self._old_image is _UNREAD:
+            self._old_image = image_of(self._detail.old_image)
+        return self._old_image
 
     @property
     def created_at(self) -> datetime:
@@ -129,7 +151,7 @@ class Change:
         Raises:
             DecodeError: the record has no time.
         """
-        created_at: datetime | float | None = self._detail.get("ApproximateCreationDateTime")
+        created_at: datetime | float | None = self._detail.created_at
         if created_at is None:
             raise DecodeError(f"change {self.sequence_number} of shard {self.shard_id} has no time")
         if not isinstance(created_at, datetime):
@@ -138,35 +160,44 @@ class Change:
         return created_at.astimezone(UTC) if created_at.tzinfo else created_at.replace(tzinfo=UTC)
 
     @property
+    def timestamp(self) -> float:
+        """`created_at` in seconds since the epoch.
+
+        Raises:
+            DecodeError: the record has no time.
+        """
+        created_at = self._detail.created_at
+        return created_at if type(created_at) is float else self.created_at.timestamp()
+
+    @property
     def has_time(self) -> bool:
         """Whether the record says when it was made, as AWS's records do."""
-        return self._detail.get("ApproximateCreationDateTime") is not None
+        return self._detail.created_at is not None
 
     @property
     def sequence_number(self) -> str:
         """Its place in the shard: a numeric string of 21 to 40 digits; compare as int."""
-        number: str = self._detail.get("SequenceNumber", "")
-        return number
+        return self._detail.sequence_number or ""
 
     @property
     def event_id(self) -> str | None:
         """Globally unique ID of the change."""
-        return self._members.get("eventID")
+        return self._members.event_id
 
     @property
     def size_bytes(self) -> int | None:
         """Size of the record in bytes, as the service counts it."""
-        return self._detail.get("SizeBytes")
+        return self._detail.size_bytes
 
     @property
     def view_type(self) -> str | None:
         """Which images the stream has: `"NEW_AND_OLD_IMAGES"`, `"KEYS_ONLY"`, ..."""
-        return self._detail.get("StreamViewType")
+        return self._detail.view_type
 
     @property
     def user_identity(self) -> Mapping[str, str] | None:
         """Who made the change, where it was the service itself (`PrincipalId` and `Type`)."""
-        return self._members.get("userIdentity")
+        return self._members.user_identity
 
     @property
     def is_ttl_delete(self) -> bool:
@@ -180,25 +211,15 @@ class Change:
         }
 
     @property
-    def _members(self) -> Mapping[str, Any]:
+    def _members(self) -> Fields:
         fields = self._fields
         if fields is None:
-            record = self._record
-            self._fields = fields = fields_of(record) if isinstance(record, EncodedRecord) else record
+            self._fields = fields = fields_of(self.record)
         return fields
 
     @property
-    def _detail(self) -> Mapping[str, Any]:
-        return self._members.get("dynamodb") or _DETAIL
-
-    def _image(self, member: str) -> Image | None:
-        images = self._images
-        if images is None:
-            self._images = images = {}
-        elif member in images:
-            return images[member]
-        images[member] = image = image_of(self._detail.get(member))
-        return image
+    def _detail(self) -> Detail:
+        return self._members.detail or NO_DETAIL
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Change):
@@ -208,8 +229,8 @@ class Change:
     def __hash__(self) -> int:
         return hash((self.shard_id, self.sequence_number))
 
-    def __reduce__(self) -> tuple[type[Change], tuple[Mapping[str, Any] | EncodedRecord, str]]:
-        return type(self), (self._record, self.shard_id)  # the frontier is for this process alone
+    def __reduce__(self) -> tuple[type[Change], tuple[Mapping[str, Any], str]]:
+        return type(self), (self.record, self.shard_id)  # the rest is for this process alone
 
     def __repr__(self) -> str:
         try:

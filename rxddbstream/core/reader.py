@@ -46,6 +46,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from enum import Enum, auto
+from typing import Any
 
 from rxddbstream.core.bounds import Bounds
 from rxddbstream.core.frontier import Frontier
@@ -99,7 +100,7 @@ class ShardReader:
         bounded: end at `listed_at`, or at the tip, instead of reading on.
         began: the service's time of the first listing of the consumer's first run; by default, now.
         predates: whether it was listed as closed when the consumer began.
-        frontier: what the changes get, to be held and released by.
+        frontier, progress: what the changes get; see `Change`.
 
     Attributes:
         stopped_short: whether a bounded read ended before the shard did.
@@ -125,9 +126,11 @@ class ShardReader:
         began: datetime | None = None,
         predates: bool = False,
         frontier: Frontier | None = None,
+        progress: Any = None,
     ) -> None:
         self.shard = shard
         self._frontier = frontier
+        self._progress = progress
         self.state = State.NEEDS_ITERATOR
         self.stopped_short = False
         self._position = position
@@ -280,7 +283,8 @@ class ShardReader:
                 self._reach_tip()
             return None
         self._empty_pages = 0
-        changes = [Change(record, self.shard.id, self._frontier) for record in answer.records]
+        shard_id, frontier, progress = self.shard.id, self._frontier, self._progress
+        changes = [Change(record, shard_id, frontier, progress) for record in answer.records]
         last = changes[-1]
         self.lag = (answer.answered_at - last.created_at).total_seconds() if last.has_time else 0.0
         self._last_read = last.sequence_number

@@ -1,76 +1,111 @@
-"""A stream record as the JSON that it came in, looked into no further than somebody asks.
+"""A stream record as it came in JSON, looked into no further than somebody asks.
 
-    bytes of the record                  kept, a copy of its own: it does not keep its page alive
-      └── members  (fields_of)           decoded when the first one is asked for; images stay bytes
-            └── image  (Image)           its attributes are told apart when the first one is asked for
-                  └── attribute          decoded when asked for, and kept
+    page                            split by msgspec into records, in one go
+      └── record  (EncodedRecord)   its members; each image is a copy of its JSON, and keeps no page alive
+            └── image  (Image)
+                  └── attribute     decoded when it is asked for, and kept; with a few of them, all are
 
-A record of a page of a thousand costs about a microsecond to keep so. botocore, which turns all of it into
-Python objects, takes a hundred times that.
+So a record costs about two microseconds. botocore, which turns all of it into Python objects, takes a hundred
+times that.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import ItemsView, Iterator, Mapping, ValuesView
-from typing import Any, TypedDict, cast
+from typing import Any
 
 import msgspec
 
-from rxddbstream.core.values import decode_json_item, decode_json_value, decode_value
+from rxddbstream.core.values import decode_json_attribute, decode_json_item, decode_value
 from rxddbstream.errors import DecodeError
 
+ABSENT = msgspec.Raw()
 
-class EncodedRecord(bytes):
-    """A record's JSON, which knows how to become the dict that boto3 returns."""
+ONE_BY_ONE = 3  # attributes that are decoded alone; whoever asks for more gets all, which is faster
 
-    __slots__ = ()
+
+_DETAIL = {
+    "created_at": "ApproximateCreationDateTime",
+    "keys": "Keys",
+    "new_image": "NewImage",
+    "old_image": "OldImage",
+    "sequence_number": "SequenceNumber",
+    "size_bytes": "SizeBytes",
+    "view_type": "StreamViewType",
+}
+_FIELDS = {
+    "event_id": "eventID",
+    "event_name": "eventName",
+    "event_version": "eventVersion",
+    "event_source": "eventSource",
+    "aws_region": "awsRegion",
+    "detail": "dynamodb",
+    "user_identity": "userIdentity",
+}
+
+
+class Detail(msgspec.Struct, gc=False, omit_defaults=True, rename=_DETAIL):
+    """A record's member `dynamodb`."""
+
+    created_at: float | None = None
+    keys: msgspec.Raw = ABSENT
+    new_image: msgspec.Raw = ABSENT
+    old_image: msgspec.Raw = ABSENT
+    sequence_number: str | None = None
+    size_bytes: int | None = None
+    view_type: str | None = None
+
+
+NO_DETAIL = Detail()
+
+
+class Fields(msgspec.Struct, gc=False, omit_defaults=True, rename=_FIELDS):
+    """A record's members."""
+
+    event_id: str | None = None
+    event_name: str | None = None
+    event_version: str | None = None
+    event_source: str | None = None
+    aws_region: str | None = None
+    detail: Detail | None = None
+    user_identity: dict[str, Any] | None = None
+
+
+class EncodedRecord(Fields):
+    """A record decoded from JSON, which knows how to become the dict that boto3 returns."""
 
     @abstractmethod
     def to_dict(self) -> dict[str, Any]:
         """The dict that boto3 returns for it."""
 
-
-class _Detail(TypedDict, total=False):
-    ApproximateCreationDateTime: float
-    Keys: msgspec.Raw
-    NewImage: msgspec.Raw
-    OldImage: msgspec.Raw
-    SequenceNumber: str
-    SizeBytes: int
-    StreamViewType: str
-
-
-class _Fields(TypedDict, total=False):
-    eventID: str
-    eventName: str
-    dynamodb: _Detail
-    userIdentity: dict[str, Any]
+    def detach(self) -> None:
+        """Copy the images out of the page that they are still a part of."""
+        detail = self.detail
+        if detail is not None:
+            if detail.keys is not ABSENT:
+                detail.keys = detail.keys.copy()
+            if detail.new_image is not ABSENT:
+                detail.new_image = detail.new_image.copy()
+            if detail.old_image is not ABSENT:
+                detail.old_image = detail.old_image.copy()
 
 
-_FIELDS = msgspec.json.Decoder(_Fields)
-_ATTRIBUTES = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_NULL = b"null"
+def fields_of(record: Mapping[str, Any]) -> Fields:
+    """The members of a record as boto3 has it.
 
-ONE_BY_ONE = 3  # attributes that are decoded alone; whoever asks for more gets all, twice as fast
-
-
-def fields_of(record: EncodedRecord) -> Mapping[str, Any]:
-    """The record's members by name, as boto3 has them, but that times are numbers and images are JSON.
-
-    What is not as DynamoDB documents it (a null, a number in place of a string) is left to botocore.
+    Raises:
+        DecodeError: it is none.
     """
-    try:
-        return cast(Mapping[str, Any], _FIELDS.decode(record))
-    except msgspec.MsgspecError:
-        return record.to_dict()
-
-
-def size_of(record: Mapping[str, Any] | EncodedRecord) -> int:
-    """Its size in bytes: of its JSON, or what the service says."""
-    if isinstance(record, EncodedRecord):
-        return len(record)
-    return (record.get("dynamodb") or {}).get("SizeBytes") or 0
+    if not isinstance(record, Mapping):
+        raise DecodeError(f"a record was expected, not {type(record).__name__}")
+    detail = record.get("dynamodb") or {}
+    return Fields(
+        event_id=record.get("eventID"),
+        event_name=record.get("eventName"),
+        user_identity=record.get("userIdentity"),
+        detail=Detail(**{ours: detail[name] for ours, name in _DETAIL.items() if name in detail}),
+    )
 
 
 class Image(Mapping[str, Any]):
@@ -86,11 +121,11 @@ class Image(Mapping[str, Any]):
     (Decimal('12.50'), False, {'id': 'o-1', 'total': Decimal('12.50')})
     """
 
-    __slots__ = ("_attributes", "_decoded", "_item")
+    __slots__ = ("_decoded", "_item", "_parts")
 
     def __init__(self, item: Mapping[str, Any] | msgspec.Raw) -> None:
         self._item = item
-        self._attributes: Mapping[str, Any] | None = None
+        self._parts: Mapping[str, Any] | None = None
         self._decoded: dict[str, Any] = {}
 
     def __getitem__(self, name: str) -> Any:
@@ -99,19 +134,22 @@ class Image(Mapping[str, Any]):
             return decoded[name]
         if len(decoded) == ONE_BY_ONE and (whole := self._whole()) is not None:
             return whole[name]
-        value = self._parts()[name]
-        decode = decode_json_value if isinstance(value, msgspec.Raw) else decode_value
-        decoded[name] = result = decode(value)
-        return result
+        item = self._item
+        if isinstance(item, msgspec.Raw):
+            value = decode_json_attribute(item, name)
+        else:
+            value = decode_value(item[name])
+        decoded[name] = value
+        return value
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._parts())
+        return iter(self._names())
 
     def __len__(self) -> int:
-        return len(self._parts())
+        return len(self._names())
 
     def __contains__(self, name: object) -> bool:
-        return name in self._parts()
+        return name in self._names()
 
     def items(self) -> ItemsView[str, Any]:
         """All attributes; faster than one by one."""
@@ -123,12 +161,15 @@ class Image(Mapping[str, Any]):
         whole = self._whole()
         return super().values() if whole is None else whole.values()
 
-    def _parts(self) -> Mapping[str, Any]:
-        """The attributes, not decoded."""
-        parts = self._attributes
-        if parts is None:
-            self._attributes = parts = _parts_of(self._item)
-        return parts
+    def _names(self) -> Mapping[str, Any]:
+        if not isinstance(self._item, msgspec.Raw):
+            return self._item
+        if self._parts is None:
+            try:
+                self._parts = _PARTS.decode(self._item)
+            except msgspec.MsgspecError as error:
+                raise DecodeError(f"not an item: {error}. The record is in Change.record.") from error
+        return self._parts
 
     def _whole(self) -> dict[str, Any] | None:
         """All attributes, decoded; None where that is to be done one by one."""
@@ -137,7 +178,7 @@ class Image(Mapping[str, Any]):
                 decoded = decode_json_item(self._item) | self._decoded
             except DecodeError:
                 return None  # one that cannot be decoded must not hide the others
-            self._item = self._attributes = self._decoded = decoded
+            self._item = self._decoded = decoded
         return self._decoded if self._item is self._decoded else None
 
     def __repr__(self) -> str:
@@ -147,17 +188,11 @@ class Image(Mapping[str, Any]):
         return dict, (dict(self),)
 
 
+_PARTS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
 def image_of(item: Mapping[str, Any] | msgspec.Raw | None) -> Image | None:
     """The image of a record's member; None where the record has none, which an empty one is not."""
-    if item is None or (isinstance(item, msgspec.Raw) and bytes(item) == _NULL):
+    if item is None or item is ABSENT or (isinstance(item, msgspec.Raw) and bytes(item) == b"null"):
         return None
     return Image(item)
-
-
-def _parts_of(item: Mapping[str, Any] | msgspec.Raw) -> Mapping[str, Any]:
-    if not isinstance(item, msgspec.Raw):
-        return item
-    try:
-        return _ATTRIBUTES.decode(item)
-    except msgspec.MsgspecError as error:
-        raise DecodeError(f"not an item: {error}. The record as it came is in Change.record.") from error

@@ -17,6 +17,7 @@ from __future__ import annotations
 from base64 import b64decode
 from collections.abc import Callable, Mapping
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import msgspec
@@ -129,9 +130,8 @@ class _Value(msgspec.Struct, gc=False):
 
 
 _TYPES = len(_Value.__struct_fields__)
-_VALUE = msgspec.json.Decoder(_Value)
 _ITEM = msgspec.json.Decoder(dict[str, _Value])
-_ANY = msgspec.json.Decoder()
+_ANY_ITEM = msgspec.json.Decoder(dict[str, Any])
 
 
 class _OddValue(Exception):
@@ -164,19 +164,29 @@ def _finite(number: Decimal) -> Decimal:
     return number
 
 
-def decode_json_value(value: bytes | msgspec.Raw) -> Any:
-    """Decode one attribute value from its JSON, in which binary is Base64.
+def decode_json_attribute(item: bytes | msgspec.Raw, name: str) -> Any:
+    """Decode one attribute of an item from the item's JSON, and step over the others.
 
     Raises:
-        DecodeError: the value is not exactly one member of a documented type.
+        KeyError: the item has no such attribute.
+        DecodeError: its value is not exactly one member of a documented type.
 
-    >>> decode_json_value(b'{"B": "AP8="}')
-    b'\\x00\\xff'
+    >>> decode_json_attribute(b'{"id": {"S": "o-1"}, "total": {"N": "12.50"}}', "total")
+    Decimal('12.50')
     """
     try:
-        return _plain(_VALUE.decode(value))
-    except (msgspec.MsgspecError, _OddValue):
-        return _decode_json(_any(value))  # which says what is wrong with it, or lets it pass
+        value: _Value | UnsetType = _attribute_decoder(name)(item).value
+        if value is not UNSET:
+            return _plain(value)
+    except (msgspec.MsgspecError, _OddValue, ValueError):  # the last of a name that msgspec does not take
+        return _decode_json(_any_item(item)[name])  # which says what is wrong with it, or lets it pass
+    raise KeyError(name)
+
+
+@lru_cache(maxsize=256)
+def _attribute_decoder(name: str) -> Callable[[bytes | msgspec.Raw], Any]:
+    field = ("value", _Value | UnsetType, UNSET)
+    return msgspec.json.Decoder(msgspec.defstruct("Attribute", [field], rename={"value": name})).decode
 
 
 def decode_json_item(item: bytes | msgspec.Raw) -> dict[str, Any]:
@@ -191,14 +201,11 @@ def decode_json_item(item: bytes | msgspec.Raw) -> dict[str, Any]:
     try:
         return {name: _plain(value) for name, value in _ITEM.decode(item).items()}
     except (msgspec.MsgspecError, _OddValue):
-        values = _any(item)
-        if not isinstance(values, dict):
-            raise DecodeError(f"not an item: {_outline(values)}") from None
-        return {name: _decode_json(value) for name, value in values.items()}
+        return {name: _decode_json(value) for name, value in _any_item(item).items()}
 
 
-def _any(json: bytes | msgspec.Raw) -> Any:
+def _any_item(json: bytes | msgspec.Raw) -> dict[str, Any]:
     try:
-        return _ANY.decode(json)
+        return _ANY_ITEM.decode(json)
     except msgspec.MsgspecError as error:
-        raise DecodeError(f"not JSON: {error}. The record as it came is in Change.record.") from error
+        raise DecodeError(f"not an item: {error}. The record as it came is in Change.record.") from error
