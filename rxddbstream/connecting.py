@@ -17,7 +17,6 @@ import os
 import re
 from collections.abc import Callable
 from datetime import datetime
-from importlib.metadata import version
 from typing import Any, Literal
 
 import boto3
@@ -97,6 +96,8 @@ def client_maker(
     endpoint_url: str | None,
     connections: int,
 ) -> Callable[[str], Any]:
+    from importlib.metadata import version  # late: it takes as long as a third of boto3
+
     try:
         session = session or boto3.Session(region_name=region_name, profile_name=profile_name)
         # The ARN's region is the last resort: stand-ins make up names for theirs.

@@ -25,7 +25,7 @@ from reactivex.disposable import Disposable
 from rxddbstream.checkpoints import CheckpointStore
 from rxddbstream.client import StreamClient
 from rxddbstream.core import pacing
-from rxddbstream.core.checkpoint import BEGAN, SEEN, START
+from rxddbstream.core.checkpoint import BEGAN, SEEN, START, WINDOWS
 from rxddbstream.core.lineage import Lineage, Ready
 from rxddbstream.core.model import Shard
 from rxddbstream.core.position import AtTime, Latest, Position, Start, TrimHorizon, resolve
@@ -179,11 +179,13 @@ class Discovery:
             self._checkpoints,
             self._client.arn,
             alive=lambda: self._client.answered_at,
+            emitted=lambda: self._progress.emitted,
             scheduler=self._scheduler,
             events=self._events,
             on_failure=self._observer.on_error,
         )
         kept = yield from self._until_answered(keeper.load)
+        self._progress.resume(_emitted_windows(kept))
         self._keeper = keeper
         if self._disposed:  # meanwhile, when there was none to close
             self._close_keeper()
@@ -327,6 +329,13 @@ class Discovery:
 
     def _now(self) -> float:
         return self._scheduler.now.timestamp()
+
+
+def _emitted_windows(kept: dict[str, Position | None]) -> dict[str, float]:
+    """Take out at which watermark the window operators of an earlier run had emitted, by name."""
+    windows = [key for key in kept if key.startswith(WINDOWS)]
+    positions = {key.removeprefix(WINDOWS): kept.pop(key) for key in windows}
+    return {name: at.time.timestamp() for name, at in positions.items() if isinstance(at, AtTime)}
 
 
 def _first_positions(

@@ -12,10 +12,11 @@ from reactivex import abc
 from reactivex.disposable import MultipleAssignmentDisposable
 
 from rxddbstream.checkpoints import CheckpointStore
-from rxddbstream.core.checkpoint import BEGAN, SEEN, SHARD_END, START, from_text, to_text
+from rxddbstream.core.checkpoint import BEGAN, SEEN, SHARD_END, START, WINDOWS, from_text, to_text
 from rxddbstream.core.frontier import Frontier
 from rxddbstream.core.model import Checkpointed
 from rxddbstream.core.position import AtTime, Latest, Position, TrimHorizon
+from rxddbstream.core.windowed import microseconds, utc
 from rxddbstream.errors import CheckpointError, CheckpointUnreadable, StreamError, TransientError
 from rxddbstream.events import EventSink
 
@@ -33,6 +34,7 @@ class Keeper:
         store: where they are kept.
         stream: the stream's ARN.
         alive: the service's time of the last answer.
+        emitted: the watermarks at which window operators have emitted their windows, by name.
         scheduler: where to write; not where shards are polled.
         events: is told of what was written.
         on_failure: called with what will not pass.
@@ -44,6 +46,7 @@ class Keeper:
         stream: str,
         *,
         alive: Callable[[], datetime],
+        emitted: Callable[[], Mapping[str, float]],
         scheduler: abc.SchedulerBase,
         events: EventSink,
         on_failure: Callable[[Exception], None],
@@ -51,6 +54,7 @@ class Keeper:
         self._store = store
         self._stream = stream
         self._alive: Callable[[], datetime] | None = alive
+        self._emitted = emitted
         self._scheduler = scheduler
         self._events = events
         self._on_failure = on_failure
@@ -204,6 +208,9 @@ class Keeper:
                 seen.append(unread_at())
         if alive is not None and self._is_news(min(seen)):
             texts[SEEN] = to_text(AtTime(min(seen)))
+        # After the positions: those that lie behind a window have it emitted, and must say so.
+        for name, watermark in self._emitted().items():
+            texts[WINDOWS + name] = to_text(AtTime(utc(microseconds(watermark))))
         return texts
 
     def _is_news(self, seen: datetime) -> bool:

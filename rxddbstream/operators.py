@@ -1,8 +1,12 @@
-"""Operators that reactivex lacks: for changes that are not done when `on_next` returns.
+"""Operators that reactivex lacks.
 
-A change is checkpointed when its `on_next` has returned. An operator that keeps it for later, such as a
-buffer, or hands it to another thread, returns at once. Hold the changes before it, and release them when
-they are really done.
+Event-time windows: `window`, `fold_window`; which windows: `tumbling`, `sliding`, `session`; what becomes of
+their changes: `count`, `sum_of`, `minimum`, `maximum`, `mean`, `latest`, `distinct_count`.
+
+For changes that are not done when `on_next` returns: `hold`, `release`, `observe_on`. A change is
+checkpointed when its `on_next` has returned. An operator that keeps it for later, such as a buffer, or hands
+it to another thread, returns at once. Hold the changes before it, and release them when they are really done.
+The windows here do so by themselves.
 """
 
 from __future__ import annotations
@@ -16,8 +20,33 @@ from reactivex import Observable, abc
 from reactivex.disposable import CompositeDisposable, Disposable, SerialDisposable
 
 from rxddbstream import handover
+from rxddbstream.core.folds import Fold, count, distinct_count, latest, maximum, mean, minimum, sum_of
 from rxddbstream.core.model import Change
+from rxddbstream.core.windows import Windower, WindowResult, session, sliding, tumbling
 from rxddbstream.handover import MAX_PENDING, Ended, Handover
+from rxddbstream.windowing import Window, fold_window, window
+
+__all__ = [
+    "Fold",
+    "Window",
+    "WindowResult",
+    "Windower",
+    "count",
+    "distinct_count",
+    "fold_window",
+    "hold",
+    "latest",
+    "maximum",
+    "mean",
+    "minimum",
+    "observe_on",
+    "release",
+    "session",
+    "sliding",
+    "sum_of",
+    "tumbling",
+    "window",
+]
 
 T = TypeVar("T")
 

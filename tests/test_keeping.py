@@ -44,6 +44,7 @@ def keeper(scheduler: Busy) -> Keeper:
         store,
         "stream",
         alive=lambda: NOW,
+        emitted=dict,
         scheduler=scheduler,
         events=EventSink(None, print),
         on_failure=print,

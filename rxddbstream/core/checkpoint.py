@@ -19,6 +19,8 @@ SHARD_END = "2 SHARD_END"
 START, BEGAN, SEEN = "*start", "*began", "*seen"
 """Keys in place of a shard's ID: where shards without a text begin, when the first run began, and when the
 consumer was last alive."""
+WINDOWS = "*windows "
+"""Begins the key of a window operator, by its name: at which watermark it has emitted its windows."""
 
 _TRIM_HORIZON = "0 TRIM_HORIZON"
 _AT_TIMESTAMP = "0 AT_TIMESTAMP "

@@ -1,0 +1,370 @@
+"""Event-time windows as operators: the state is `rxddbstream.core.windows`', the watermark the source's.
+
+    changes     -a1--b1---a2----------c3------      the numbers are minutes
+    watermark   ---------1-----2----------3---
+    windows     ---------------[1]---------[2]      the first minute's, the second one's
+
+A change knows the reading that it came from, and a window operator asks that for its watermark when it meets
+the first one. So it may stand behind any filter, and a stream that has gone quiet still closes its windows.
+
+The watermark is told right after the changes that it stands for, on their thread. Whatever hands changes over
+to another thread (`observe_on`, `delay`) belongs behind the windows: before them it would let the watermark
+overtake the changes.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import datetime
+from math import inf
+from typing import Any, Generic, TypeAlias, TypeVar, overload
+
+from reactivex import Observable, abc
+from reactivex import operators as ops
+from reactivex.disposable import CompositeDisposable, Disposable
+
+from rxddbstream import handover
+from rxddbstream.core.folds import Fold
+from rxddbstream.core.folds import fold as fold_of
+from rxddbstream.core.model import Change
+from rxddbstream.core.windows import Closed, Seconds, Took, Windower, WindowResult, Windows
+from rxddbstream.errors import ConfigurationError
+
+K = TypeVar("K")
+A = TypeVar("A")
+R = TypeVar("R")
+T = TypeVar("T")
+
+LateObserver: TypeAlias = abc.ObserverBase[Change] | Callable[[Change], object]
+"""Whom `late=` takes: an observer, of which `on_next` alone is called, or a function."""
+
+Operator: TypeAlias = Callable[[Observable[Change]], Observable[T]]
+
+
+class Window(Observable[Change], Generic[K]):
+    """A window that has closed: an Observable of its changes, in order of their arrival.
+
+    Attributes:
+        key: what its changes have in common.
+        start: when it begins; an aware datetime in UTC.
+        end: when it ends; what happened at this very time is in the next one.
+    """
+
+    def __init__(self, key: K, start: datetime, end: datetime, changes: list[Change]) -> None:
+        super().__init__()
+        self.key = key
+        self.start = start
+        self.end = end
+        self._changes = changes
+
+    def _subscribe_core(
+        self, observer: abc.ObserverBase[Change], scheduler: abc.SchedulerBase | None = None
+    ) -> abc.DisposableBase:
+        # At once, so that whoever subscribes to it in on_next has had all of it when that returns.
+        for change in self._changes:
+            observer.on_next(change)
+        observer.on_completed()
+        return Disposable()
+
+    def __repr__(self) -> str:
+        return f"<Window {self.key!r} from {self.start.isoformat()} to {self.end.isoformat()}>"
+
+
+@overload
+def window(
+    windower: Windower,
+    key: Callable[[Change], K],
+    *,
+    lateness: Seconds = ...,
+    late: LateObserver | None = ...,
+    name: str | None = ...,
+) -> Operator[Window[K]]: ...
+@overload
+def window(
+    windower: Windower,
+    key: None = ...,
+    *,
+    lateness: Seconds = ...,
+    late: LateObserver | None = ...,
+    name: str | None = ...,
+) -> Operator[Window[None]]: ...
+def window(
+    windower: Windower,
+    key: Callable[[Change], Any] | None = None,
+    *,
+    lateness: Seconds = 0.0,
+    late: LateObserver | None = None,
+    name: str | None = None,
+) -> Operator[Window[Any]]:
+    """Group changes into windows by the time at which they were made.
+
+    ::
+
+        changes     -a1--b1---a2----------c3------
+        watermark   ---------1-----2----------3---
+        window      ---------------A-----------B--
+                                   A: (a1 b1)|
+                                               B: (a2)|
+
+    A window comes when it closes, since the end of a session is not known before. It keeps its changes until
+    then; where a number is all that is wanted, `fold_window` keeps the number alone.
+
+    Args:
+        windower: which windows there are: `tumbling(60)`, `sliding(60, every=10)`, `session(30)`.
+        key: gives each key windows of its own; without it, there is one for all changes.
+        lateness: how long (seconds, or a timedelta) a window stays open after the watermark has passed its
+            end.
+        late: gets the changes that come after all of their windows have closed. They are counted, too:
+            `Statistics.late`.
+        name: tells this operator from others on the same stream, when checkpoints are kept. By default that
+            is the windower; so name two that have the same one.
+
+    Errors, at `on_error`:
+        HeldTooLate: checkpoints are kept, and the changes come too late to be held: from a buffer, or from
+            another thread.
+
+    >>> import rxddbstream as rxd
+    >>> from reactivex import operators as ops
+    >>> from rxddbstream import operators as dops
+    >>> counts = rxd.changes("orders").pipe(
+    ...     dops.window(dops.tumbling(60)), ops.flat_map(lambda window: window.pipe(ops.count()))
+    ... )
+    """
+    every_change: Fold[Change, list[Change], list[Change]] = Fold(list, _appended, lambda changes: changes)
+    fold_each = fold_window(windower, key=key, fold=every_change, lateness=lateness, late=late, name=name)
+
+    def apply(source: Observable[Change]) -> Observable[Window[Any]]:
+        return fold_each(source).pipe(ops.map(_window_of))
+
+    return apply
+
+
+def _window_of(result: WindowResult[Any, list[Change]]) -> Window[Any]:
+    return Window(result.key, result.start, result.end, result.value)
+
+
+def _appended(changes: list[Change], change: Change) -> list[Change]:
+    changes.append(change)
+    return changes
+
+
+@overload
+def fold_window(
+    windower: Windower,
+    *,
+    key: Callable[[Change], K],
+    fold: Fold[Change, Any, R],
+    lateness: Seconds = ...,
+    late: LateObserver | None = ...,
+    name: str | None = ...,
+) -> Operator[WindowResult[K, R]]: ...
+@overload
+def fold_window(
+    windower: Windower,
+    *,
+    key: None = ...,
+    fold: Fold[Change, Any, R],
+    lateness: Seconds = ...,
+    late: LateObserver | None = ...,
+    name: str | None = ...,
+) -> Operator[WindowResult[None, R]]: ...
+@overload
+def fold_window(
+    windower: Windower,
+    *,
+    key: Callable[[Change], K],
+    seed: Callable[[], A],
+    fold: Callable[[A, Change], A],
+    lateness: Seconds = ...,
+    late: LateObserver | None = ...,
+    name: str | None = ...,
+) -> Operator[WindowResult[K, A]]: ...
+@overload
+def fold_window(
+    windower: Windower,
+    *,
+    key: None = ...,
+    seed: Callable[[], A],
+    fold: Callable[[A, Change], A],
+    lateness: Seconds = ...,
+    late: LateObserver | None = ...,
+    name: str | None = ...,
+) -> Operator[WindowResult[None, A]]: ...
+def fold_window(
+    windower: Windower,
+    *,
+    key: Callable[[Change], Any] | None = None,
+    fold: Fold[Change, Any, Any] | Callable[[Any, Change], Any],
+    seed: Callable[[], Any] | None = None,
+    lateness: Seconds = 0.0,
+    late: LateObserver | None = None,
+    name: str | None = None,
+) -> Operator[WindowResult[Any, Any]]:
+    """Fold the changes of each window into one value, by the time at which they were made.
+
+    ::
+
+        changes                     -a1--b1---a2----------c3------
+        watermark                   ---------1-----2----------3---
+        fold_window(fold=count())   ---------------2-----------1--
+
+    Each window gives one `WindowResult(key, start, end, value)`, once, when the watermark has passed its end.
+
+    Args:
+        windower: which windows there are: `tumbling(60)`, `sliding(60, every=10)`, `session(30)`.
+        key: gives each key windows of its own; without it, there is one for all changes.
+        fold: what becomes of the changes: `count()`, `sum_of(...)`, ...; or, with `seed`, a function that
+            takes the value so far and a change, and returns the next value.
+        seed: makes the value of an empty window: `int`, `list`, `lambda: Decimal(0)`.
+        lateness, late, name: as for `window`.
+
+    Raises:
+        ConfigurationError: a seed without a function, or the reverse.
+
+    Errors, at `on_error`: as for `window`.
+
+    >>> import rxddbstream as rxd
+    >>> from rxddbstream import operators as dops
+    >>> revenue = rxd.changes("orders").pipe(
+    ...     dops.fold_window(
+    ...         dops.tumbling(60),
+    ...         key=lambda change: change.new_image["product"],
+    ...         fold=dops.sum_of(lambda change: change.new_image["total"]),
+    ...     )
+    ... )
+    """
+    folding = _fold_of(seed, fold)
+    windower.windows(folding, lateness=lateness)  # what cannot work is refused here, and not at on_error
+
+    def apply(source: Observable[Change]) -> Observable[WindowResult[Any, Any]]:
+        def subscribe(
+            observer: abc.ObserverBase[WindowResult[Any, Any]], scheduler: abc.SchedulerBase | None = None
+        ) -> abc.DisposableBase:
+            windows: Windows[Any, Change, Any] = windower.windows(folding, lateness=lateness)
+            operator = _Windowing(windows, windower, key, late, name or repr(windower), observer)
+            return operator.start(source, scheduler)
+
+        return Observable(subscribe)
+
+    return apply
+
+
+def _fold_of(
+    seed: Callable[[], Any] | None, fold: Fold[Change, Any, Any] | Callable[[Any, Change], Any]
+) -> Fold[Change, Any, Any]:
+    if isinstance(fold, Fold):
+        if seed is not None:
+            raise ConfigurationError("seed= goes with a function as fold=; a ready fold has one of its own")
+        return fold
+    if not callable(seed):
+        raise ConfigurationError(
+            f"seed={seed!r} must be a function that makes the value of an empty window: int, list, lambda: 0"
+        )
+    return fold_of(seed, fold)
+
+
+class _Windowing(Generic[K, R]):
+    """One subscription to a window operator."""
+
+    def __init__(
+        self,
+        windows: Windows[K, Change, R],
+        windower: Windower,
+        key: Callable[[Change], K] | None,
+        late: LateObserver | None,
+        name: str,
+        observer: abc.ObserverBase[WindowResult[K, R]],
+    ) -> None:
+        self._windows = windows
+        self._span = windower.span
+        self._key: Callable[[Change], Any] = key or (lambda change: None)
+        self._tell_late = late.on_next if isinstance(late, abc.ObserverBase) else late
+        self._name = name
+        self._observer = observer
+        # Changes of one stream come one at a time, and so does its watermark; those of merged ones may not.
+        self._lock = threading.RLock()
+        self._newest: Any = self  # the reading of the last change; at first, none that could be
+        self._watermarks: dict[Any, float] = {}  # of each reading
+        self._resumed = inf
+        self._listening = CompositeDisposable()
+
+    def start(self, source: Observable[Change], scheduler: abc.SchedulerBase | None) -> abc.DisposableBase:
+        subscription = source.subscribe(
+            self._take, self._observer.on_error, self._complete, scheduler=scheduler
+        )
+        return CompositeDisposable(subscription, self._listening)
+
+    def _take(self, change: Change) -> None:
+        with self._lock:
+            progress = change.progress
+            if progress is not self._newest:
+                self._meet(progress)
+            time = change.timestamp
+            took = self._windows.add(self._key(change), time, change, change.shard_id)
+            if took:
+                self._handle(took, change)
+            if progress is None:  # made by hand, in a test: each one is the newest
+                self._advance(None, max(time, self._watermarks[None]))
+
+    def _handle(self, took: Took, change: Change) -> None:
+        if took is Took.HOLD:
+            if not handover.hold(change):
+                self._observer.on_error(handover.too_late(change))
+        elif took is Took.LATE:
+            if change.progress is not None:
+                change.progress.counts.was_late()
+            if self._tell_late is not None:
+                self._tell_late(change)
+
+    def _meet(self, progress: Any) -> None:
+        """A change is the first one of its reading, or the last one was another's."""
+        self._newest = progress
+        if progress in self._watermarks:
+            return
+        self._watermarks[progress] = -inf
+        if progress is None:
+            return
+        emitted = progress.begin_windows(self._name, self._span)
+        # Of several streams: what was emitted has passed the watermark of each.
+        self._resumed = min(self._resumed, -inf if emitted is None else emitted)
+        self._windows.resumed_at(self._resumed)
+        self._listening.add(progress.listen(lambda value: self._advance(progress, value)))
+
+    def _advance(self, progress: Any, value: float) -> None:
+        with self._lock:
+            self._watermarks[progress] = value
+            watermark = min(self._watermarks.values())
+            closed = self._windows.advance(watermark)
+            if not closed.results and not closed.release:
+                return
+            try:
+                wanted = self._emit(closed)
+            except BaseException as error:  # noqa: BLE001 - whoever tells the watermark has no use for it
+                self._observer.on_error(error)  # type: ignore[arg-type]
+                return
+            if wanted:
+                # In this order: a crash in between must not have the windows emitted again, or not at all.
+                for reading in self._watermarks:
+                    if reading is not None:
+                        reading.emitted_windows(self._name, watermark)
+                self._release(closed)
+
+    def _emit(self, closed: Closed[K, Change, R]) -> bool:
+        """Emit the windows; whether all of them were wanted."""
+        for result in closed.results:
+            self._observer.on_next(result)
+            if self._listening.is_disposed:
+                return False
+        return True
+
+    def _release(self, closed: Closed[K, Change, R]) -> None:
+        for change in closed.release:
+            handover.release(change)
+
+    def _complete(self) -> None:
+        with self._lock:
+            closed = self._windows.advance(inf)
+            if self._emit(closed):
+                self._release(closed)
+                self._observer.on_completed()

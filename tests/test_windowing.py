@@ -1,0 +1,491 @@
+"""Windows as operators: on a stream, by its watermark, over splits, faults, crashes and restarts."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, defaultdict
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import hypothesis.strategies as st
+import pytest
+import reactivex
+from hypothesis import HealthCheck, given, settings
+from reactivex import operators as ops
+from reactivex.disposable import SerialDisposable
+from reactivex.subject import Subject
+from reactivex.testing import TestScheduler
+
+import rxddbstream as rxd
+from rxddbstream import operators as dops
+from rxddbstream.errors import ConfigurationError, HeldTooLate
+from rxddbstream.testing import Faults, SimulatedStream
+
+BEGAN = 1_000_020.0  # the start of a minute
+
+
+@pytest.fixture
+def scheduler():
+    scheduler = TestScheduler()
+    scheduler.advance_to(BEGAN)
+    return scheduler
+
+
+def changes_of(sim, scheduler, **options):
+    options = {"start": "trim_horizon", "scheduler": scheduler, **options}
+    return rxd.changes(sim.arn, client=sim.client, **options)
+
+
+def by_id(change):
+    return change.keys["id"]
+
+
+def made(key, time, number=0, **attributes):
+    """A change made by hand."""
+    item = {"id": {"S": key}} | {name: {"N": str(value)} for name, value in attributes.items()}
+    record = {
+        "eventName": "INSERT",
+        "dynamodb": {
+            "Keys": {"id": {"S": key}},
+            "NewImage": item,
+            "ApproximateCreationDateTime": datetime.fromtimestamp(time, UTC),
+            "SequenceNumber": str(10**21 + number),
+        },
+    }
+    return rxd.Change(record, "shard-1")
+
+
+def minutes(result):
+    return (result.key, result.start.minute, result.value)
+
+
+# --- what comes out -----------------------------------------------------------------------------
+
+
+def test_changes_made_by_hand_close_windows_by_their_own_time():
+    #   0         60        120
+    #   [a  b  a  )[a       )[b
+    source = reactivex.of(made("a", 0), made("b", 10), made("a", 59.9), made("a", 60), made("b", 130))
+    results = []
+    source.pipe(dops.fold_window(dops.tumbling(60), key=by_id, fold=dops.count())).subscribe(results.append)
+
+    assert [minutes(result) for result in results] == [("a", 0, 2), ("b", 0, 1), ("a", 1, 1), ("b", 2, 1)]
+
+
+def test_a_window_is_an_observable_of_its_changes():
+    windows = []
+
+    def collect(window):
+        seen = []
+        window.subscribe(seen.append, on_completed=lambda: seen.append("completed"))
+        windows.append((window.key, window.start, window.end, seen))
+
+    changes = [made("a", 5), made("b", 10), made("a", 70)]
+    reactivex.of(*changes).pipe(dops.window(dops.tumbling(60), by_id)).subscribe(collect)
+
+    minute = [datetime.fromtimestamp(60 * n, UTC) for n in range(3)]
+    assert windows == [
+        ("a", minute[0], minute[1], [changes[0], "completed"]),
+        ("b", minute[0], minute[1], [changes[1], "completed"]),
+        ("a", minute[1], minute[2], [changes[2], "completed"]),
+    ]
+
+
+def test_a_window_of_all_keys_has_none():
+    results = []
+    changes = reactivex.of(made("a", 5), made("b", 10))
+    changes.pipe(dops.fold_window(dops.tumbling(60), fold=dops.count())).subscribe(results.append)
+
+    assert [(result.key, result.value) for result in results] == [(None, 2)]
+
+
+@pytest.mark.parametrize(
+    ("windower", "expected"),
+    [
+        (dops.tumbling(60), [(0, 60, 5), (60, 120, 3), (120, 180, 9)]),
+        (
+            dops.sliding(60, every=30),
+            [(-30, 30, 2), (0, 60, 5), (30, 90, 6), (60, 120, 3), (90, 150, 9), (120, 180, 9)],
+        ),
+        (dops.session(45), [(10, 115, 8), (130, 175, 9)]),
+    ],
+)
+def test_the_windowers(windower, expected):
+    #   10    50    70             130
+    #   2     3     3              9
+    changes = [made("a", 10, n=2), made("a", 50, n=3), made("a", 70, n=3), made("a", 130, n=9)]
+    results = []
+    reactivex.from_iterable(changes).pipe(
+        dops.fold_window(windower, key=by_id, fold=dops.sum_of(lambda change: change.new_image["n"]))
+    ).subscribe(results.append)
+
+    assert [(r.start.timestamp(), r.end.timestamp(), r.value) for r in results] == expected
+
+
+def test_a_fold_of_ones_own():
+    results = []
+    changes = reactivex.of(made("a", 5), made("b", 10), made("a", 15))
+    changes.pipe(
+        dops.fold_window(dops.tumbling(60), seed=list, fold=lambda keys, change: [*keys, by_id(change)])
+    ).subscribe(results.append)
+
+    assert [result.value for result in results] == [["a", "b", "a"]]
+
+
+def test_late_changes_go_to_their_observer_are_counted_and_end_nothing():
+    late, results = [], []
+    changes = reactivex.of(made("a", 5), made("a", 130), made("a", 50), made("a", 140))
+    changes.pipe(
+        dops.fold_window(dops.tumbling(60), key=by_id, fold=dops.count(), late=late.append)
+    ).subscribe(results.append)
+
+    assert [minutes(result) for result in results] == [("a", 0, 1), ("a", 2, 2)]
+    assert [change.timestamp for change in late] == [50]
+
+
+def test_late_changes_go_to_an_rx_observer_as_well():
+    late, seen = Subject(), []
+    late.subscribe(seen.append)
+    changes = reactivex.of(made("a", 5), made("a", 130), made("a", 50))
+    changes.pipe(dops.fold_window(dops.tumbling(60), fold=dops.count(), late=late)).subscribe(lambda _: None)
+
+    assert [change.timestamp for change in seen] == [50]
+
+
+def test_lateness_keeps_windows_open():
+    results = []
+    changes = reactivex.of(made("a", 5), made("a", 119), made("a", 50), made("a", 120), made("a", 55))
+    changes.pipe(dops.fold_window(dops.tumbling(60), fold=dops.count(), lateness=60)).subscribe(
+        results.append
+    )
+
+    assert [(result.start.minute, result.value) for result in results] == [(0, 2), (1, 1), (2, 1)]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"fold": dops.count(), "seed": int}, "seed= goes with a function"),
+        ({"fold": lambda total, change: total}, "seed=None must be a function"),
+        ({"fold": lambda total, change: total, "seed": 0}, "seed=0 must be a function"),
+        ({"fold": dops.count(), "lateness": -1}, "lateness"),
+    ],
+)
+def test_what_cannot_work_is_refused_at_once(options, message):
+    with pytest.raises(ConfigurationError, match=message):
+        dops.fold_window(dops.tumbling(60), **options)
+
+
+def test_an_error_of_the_source_passes_and_closes_no_window():
+    results, errors = [], []
+    source = reactivex.concat(reactivex.of(made("a", 5)), reactivex.throw(ValueError("no more")))
+    source.pipe(dops.fold_window(dops.tumbling(60), fold=dops.count())).subscribe(
+        results.append, errors.append
+    )
+
+    assert results == []
+    assert [str(error) for error in errors] == ["no more"]
+
+
+# --- on a stream --------------------------------------------------------------------------------
+
+
+def test_a_stream_that_has_gone_quiet_closes_its_windows(scheduler):
+    sim = SimulatedStream(scheduler=scheduler, shards=3)
+    results = []
+    windows = dops.fold_window(dops.tumbling(60), key=by_id, fold=dops.count())
+    with changes_of(sim, scheduler).pipe(windows).subscribe(results.append):
+        sim.put("a")
+        scheduler.advance_by(59)
+        assert results == []
+        scheduler.advance_by(15)
+
+    assert [(result.key, result.value) for result in results] == [("a", 1)]
+
+
+def test_windows_close_behind_a_filter_that_lets_nothing_more_pass(scheduler):
+    sim = SimulatedStream(scheduler=scheduler, shards=2)
+    results = []
+    pipeline = [
+        ops.filter(lambda change: change.keys["id"] == "wanted"),
+        dops.fold_window(dops.tumbling(60), fold=dops.count()),
+    ]
+    with changes_of(sim, scheduler).pipe(*pipeline).subscribe(results.append):
+        sim.put("wanted")
+        for n in range(100):
+            sim.put(f"other-{n}")
+            scheduler.advance_by(1)
+
+    assert [result.value for result in results] == [1]
+
+
+def test_a_backlog_read_after_an_outage_lands_in_its_own_minutes(scheduler):
+    sim = SimulatedStream(scheduler=scheduler, shards=4)
+    for n in range(600):
+        sim.put(f"o-{n}", n=n)
+        scheduler.advance_by(1)
+    results = []
+    windows = dops.fold_window(dops.tumbling(60), fold=dops.count())
+    with changes_of(sim, scheduler).pipe(windows).subscribe(results.append):
+        scheduler.advance_by(120)
+
+    assert [result.value for result in results] == [60] * 10
+    assert [result.start.timestamp() for result in results] == [BEGAN + 60 * n for n in range(10)]
+
+
+def test_late_changes_are_told_in_the_statistics(scheduler):
+    sim = SimulatedStream(scheduler=scheduler)
+    stream = changes_of(sim, scheduler)
+    backwards = ops.buffer_with_count(2), ops.flat_map(lambda two: reactivex.from_iterable(two[::-1]))
+    windows = dops.fold_window(dops.tumbling(1), fold=dops.count())
+    with stream.pipe(*backwards, windows).subscribe(lambda _: None):
+        sim.put("a")
+        scheduler.advance_by(10)
+        sim.put("b")
+        scheduler.advance_by(10)
+
+    assert stream.statistics().late == 1
+
+
+def test_a_bounded_read_closes_all_windows_at_its_end(scheduler):
+    sim = SimulatedStream(scheduler=scheduler, shards=2)
+    sim.put("a")
+    results, completed = [], []
+    windows = dops.fold_window(dops.tumbling(3600), fold=dops.count())
+    changes_of(sim, scheduler, follow=False).pipe(windows).subscribe(
+        results.append, on_completed=lambda: completed.append(True)
+    )
+    scheduler.advance_by(60)
+
+    assert [result.value for result in results] == [1]
+    assert completed
+
+
+def test_an_observer_that_raises_at_a_closing_window_ends_the_stream_with_its_error(scheduler):
+    sim = SimulatedStream(scheduler=scheduler)
+    errors = []
+
+    def refuse(result):
+        raise ValueError("no more")
+
+    store = rxd.MemoryCheckpoints()
+    windows = dops.fold_window(dops.tumbling(60), fold=dops.count())
+    changes_of(sim, scheduler, checkpoints=store).pipe(windows).subscribe(refuse, errors.append)
+    sim.put("a")
+    scheduler.advance_by(120)
+    calls = sim.calls["GetRecords"]
+    scheduler.advance_by(120)
+
+    assert [str(error) for error in errors] == ["no more"]
+    assert sim.calls["GetRecords"] == calls
+    assert not any(text.startswith("1 AFTER") for text in store.load(sim.arn).values())
+
+
+def test_two_streams_close_their_windows_by_the_slower_one(scheduler):
+    fast, slow = SimulatedStream("fast", scheduler=scheduler), SimulatedStream("slow", scheduler=scheduler)
+    slow.script("GetRecords", None, *["ThrottlingException"] * 12)
+    results = []
+    both = reactivex.merge(changes_of(fast, scheduler), changes_of(slow, scheduler))
+    slow.put("a")
+    with both.pipe(dops.fold_window(dops.tumbling(60), fold=dops.count())).subscribe(results.append):
+        fast.put("b")
+        scheduler.advance_by(5)
+        slow.put("c")
+        scheduler.advance_by(60)
+        assert results == []
+        scheduler.advance_by(200)
+
+    assert [result.value for result in results] == [3]
+
+
+def test_windows_behind_a_buffer_cannot_be_held(scheduler):
+    sim = SimulatedStream(scheduler=scheduler)
+    errors = []
+    backwards = ops.buffer_with_count(2), ops.flat_map(reactivex.from_iterable)
+    windows = dops.fold_window(dops.tumbling(60), fold=dops.count())
+    changes_of(sim, scheduler, checkpoints=rxd.MemoryCheckpoints()).pipe(*backwards, windows).subscribe(
+        lambda _: None, errors.append
+    )
+    sim.put("a")
+    sim.put("b")
+    scheduler.advance_by(5)
+
+    assert [type(error) for error in errors] == [HeldTooLate]
+
+
+@pytest.mark.parametrize("aligned", [True, False])
+def test_a_shard_that_runs_ahead_waits_for_the_others(scheduler, aligned):
+    # The same 1,000 s in both, with ten times as many changes in the second: it is read ten times slower.
+    sim = SimulatedStream(scheduler=scheduler, shards=2, page_size=10)
+    for n in range(1000):
+        sim.put_into(sim.shards[1].id, "b")
+        if n % 10 == 0:
+            sim.put_into(sim.shards[0].id, "a")
+        scheduler.advance_by(1)
+    newest = dict.fromkeys((shard.id for shard in sim.shards), BEGAN)
+    apart, results = [], []
+
+    def note(change):
+        newest[change.shard_id] = change.timestamp
+        apart.append(max(newest.values()) - min(newest.values()))
+
+    windows = dops.fold_window(dops.tumbling(60), key=by_id, fold=dops.count()) if aligned else ops.map(id)
+    with changes_of(sim, scheduler).pipe(ops.do_action(note), windows).subscribe(results.append):
+        scheduler.advance_by(300)
+
+    assert len(apart) == 1100
+    a_page = 100  # of the first shard's, in seconds
+    assert (max(apart) <= 60 + a_page) is aligned
+
+
+# --- restarts -----------------------------------------------------------------------------------
+
+
+class Mortal:
+    """A store whose process can die: then it takes nothing more."""
+
+    period = 5.0
+    count = 1000
+
+    def __init__(self, store):
+        self._store = store
+        self.alive = True
+
+    def load(self, stream):
+        return self._store.load(stream)
+
+    def save(self, stream, positions):
+        if self.alive:
+            self._store.save(stream, positions)
+
+    def forget(self, stream, shard_ids):
+        if self.alive:
+            self._store.forget(stream, shard_ids)
+
+    def close(self, stream):
+        pass
+
+
+class Consumer:
+    """A windowed aggregation in several runs."""
+
+    def __init__(self, sim, scheduler, windower):
+        self.sim, self.scheduler, self.windower = sim, scheduler, windower
+        self.store = rxd.MemoryCheckpoints()
+        self.results = []  # (time, result)
+        self.crashes = []
+        self.late = []
+        self.errors = []
+        self.start()
+
+    def start(self):
+        self.mortal = Mortal(self.store)
+        windows = dops.fold_window(
+            self.windower,
+            key=by_id,
+            fold=dops.sum_of(lambda change: change.new_image["n"]),
+            late=self.late.append,
+        )
+        self.subscription = SerialDisposable()
+        stream = changes_of(self.sim, self.scheduler, checkpoints=self.mortal)
+        self.subscription.disposable = stream.pipe(windows).subscribe(self.take, self.errors.append)
+
+    def take(self, result):
+        self.results.append((self.scheduler.now.timestamp(), result))
+
+    def crash(self):
+        self.mortal.alive = False
+        self.crashes.append(self.scheduler.now.timestamp())
+        self.stop()
+
+    def stop(self):
+        self.subscription.dispose()
+        self.start()
+
+
+def oracle(records, size):
+    """Tumbling windows by brute force."""
+    totals = defaultdict(Decimal)
+    for record in records:
+        detail = record["dynamodb"]
+        time = detail["ApproximateCreationDateTime"].timestamp()
+        key = (detail["Keys"]["id"]["S"], time // size * size)
+        totals[key] += Decimal(detail["NewImage"]["n"]["N"])
+    return dict(totals)
+
+
+happenings = st.lists(
+    st.tuples(
+        st.sampled_from([0.0, 0.5, 3.0, 11.0, 40.0]),
+        st.sampled_from(["put", "put", "put", "put", "split", "roll over", "crash", "stop"]),
+        st.integers(0, 5),
+    ),
+    max_size=40,
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    happenings,
+    st.integers(1, 3),
+    st.sampled_from([2, 1000]),
+    st.sampled_from([None, Faults(seed=3, throttle=0.2, reset=0.1, expire_after=60)]),
+    st.sampled_from([0.0, 3.0]),
+)
+def test_the_union_of_all_runs_is_what_brute_force_says(happenings, shards, page_size, faults, delay):
+    logging.disable(logging.WARNING)
+    scheduler = TestScheduler()
+    scheduler.advance_to(BEGAN)
+    sim = SimulatedStream(
+        scheduler=scheduler, shards=shards, page_size=page_size, faults=faults, listing_delay=delay
+    )
+    consumer = Consumer(sim, scheduler, dops.tumbling(20))
+    for pause, what, number in happenings:
+        open_shards = [shard for shard in sim.shards if not shard.is_closed]
+        match what:
+            case "put":
+                sim.put(f"item-{number}", n=number + 1)
+            case "split":
+                sim.split(open_shards[number % len(open_shards)].id)
+            case "roll over":
+                sim.roll_over()
+            case "crash":
+                consumer.crash()
+            case "stop":
+                consumer.stop()
+        if pause:
+            scheduler.advance_by(pause)
+    scheduler.advance_by(600)
+    consumer.subscription.dispose()
+    logging.disable(logging.NOTSET)
+
+    assert consumer.errors == []
+    assert consumer.late == []
+    seen = defaultdict(list)
+    for at, result in consumer.results:
+        seen[result.key, result.start.timestamp()].append((at, result.value))
+    expected = oracle(sim.records, 20)
+    assert {window: values[0][1] for window, values in seen.items()} == expected
+    for emissions in seen.values():
+        values = {value for _, value in emissions}
+        assert len(values) == 1  # a window that comes again is the same
+        # ... and does so only if it was emitted in the checkpoint period before a crash.
+        for at, _ in emissions[:-1]:
+            assert any(crash - Mortal.period <= at <= crash for crash in consumer.crashes)
+
+
+def test_a_stop_in_order_emits_no_window_twice(scheduler):
+    sim = SimulatedStream(scheduler=scheduler)
+    consumer = Consumer(sim, scheduler, dops.sliding(60, every=20))
+    for n in range(200):
+        sim.put(f"item-{n % 3}", n=1)
+        scheduler.advance_by(2)
+        if n % 7 == 0:
+            consumer.stop()
+    scheduler.advance_by(120)
+    consumer.subscription.dispose()
+
+    windows = Counter((result.key, result.start) for _, result in consumer.results)
+    assert set(windows.values()) == {1}
+    assert sum(result.value for _, result in consumer.results) == 200 * 3
+    assert consumer.late == []
