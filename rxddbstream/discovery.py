@@ -17,11 +17,11 @@ import threading
 from collections.abc import Callable, Generator, Mapping
 from datetime import datetime
 from functools import partial
-from typing import TypeVar
 
 from reactivex import abc
 from reactivex.disposable import Disposable
 
+from rxddbstream.asking import Asking
 from rxddbstream.checkpoints import CheckpointStore
 from rxddbstream.client import StreamClient
 from rxddbstream.core import pacing
@@ -32,18 +32,15 @@ from rxddbstream.core.position import AtTime, Latest, Position, Start, TrimHoriz
 from rxddbstream.delivery import ShardStream
 from rxddbstream.errors import (
     IteratorTrimmed,
-    RequestFailed,
     ShardNotFound,
     StreamDisabled,
     StreamError,
-    TransientError,
 )
 from rxddbstream.events import EventObserver, EventSink
 from rxddbstream.keeping import Keeper
 from rxddbstream.polling import pages
 from rxddbstream.progress import Progress
 from rxddbstream.reading import OnGap, Reading
-from rxddbstream.retrying import Failures
 from rxddbstream.stepping import Stepper, Wait
 
 FULL_LISTING_INTERVAL = 60.0
@@ -51,11 +48,8 @@ ASK_AGAIN_BASE = 0.25
 ASK_AGAIN_CEILING = 10.0
 FILTERED_AT_MOST = 3  # children of more shards than this are found by one listing
 SHORTEST_WAIT = 0.001  # a virtual clock does not move for less than a microsecond
-LISTING_BURST = 10  # DescribeStream calls an account may make in a second
 PATIENCE = 6  # times that the last children are asked for, before there are none
 PATIENCE_DISABLED = 4  # the same of a disabled stream, whose last shards have none
-
-T = TypeVar("T")
 
 log = logging.getLogger("rxddbstream")
 
@@ -98,7 +92,7 @@ class Discovery:
         self._polls = polls
         self._observer = observer
         self._events = EventSink(events, observer.on_error)
-        self._enabled = True
+        self._ask = Asking(poll, self._events, progress.counts, scheduler)
         self._disposed = False
         self._lock = threading.Lock()  # guards the lineage; never held while calling out
         self._lineage: Lineage
@@ -133,21 +127,21 @@ class Discovery:
             yield from self._watch()
             if self._keeper is not None:
                 # on_completed may release more; disposing closes it, after that.
-                yield from self._until_answered(self._keeper.flush)
+                yield from self._ask.until_answered(self._keeper.flush)
         except GeneratorExit:
             self._close_keeper()  # whoever disposed in the middle of a step may have found none
             raise
 
     def _begin(self) -> Generator[Wait, None, None]:
-        self._client = yield from self._until_answered(self._connect)
+        yield from self._ask.connect(self._connect)
         position = resolve(self._start, self._scheduler.now)
         kept = yield from self._load_checkpoints()
         position = kept.pop(START, None) or position
-        listed_at, shards = yield from self._list_all()
+        shards, listed_at, _ = yield from self._ask.list_all()
         began, seen = kept.pop(BEGAN, None), kept.pop(SEEN, None)
         began_at = began.time if isinstance(began, AtTime) else listed_at
         self._reading = Reading(
-            client=self._client,
+            client=self._ask.client,
             scheduler=self._polls,
             poll=self._poll,
             bounded=not self._follow,
@@ -168,7 +162,7 @@ class Discovery:
         ready = self._lineage.take_ready()
         if self._keeper is not None:
             first = _first_positions(position, listed_at, shards, ready)
-            yield from self._until_answered(partial(self._keeper.begin, position, began_at, first))
+            yield from self._ask.until_answered(partial(self._keeper.begin, position, began_at, first))
         self._emit(ready)
         yield from self._confirm_parents()
 
@@ -177,21 +171,21 @@ class Discovery:
             return {}
         keeper = Keeper(
             self._checkpoints,
-            self._client.arn,
-            alive=lambda: self._client.answered_at,
+            self._ask.client.arn,
+            alive=lambda: self._ask.client.answered_at,
             scheduler=self._scheduler,
             events=self._events,
             on_failure=self._observer.on_error,
         )
-        kept = yield from self._until_answered(keeper.load)
+        kept = yield from self._ask.until_answered(keeper.load)
         self._keeper = keeper
         if self._disposed:  # meanwhile, when there was none to close
             self._close_keeper()
         return kept
 
     def _watch(self) -> Generator[Wait, None, None]:
-        next_listing = self._now() + FULL_LISTING_INTERVAL
-        last_asked, times_asked = self._now(), 0
+        next_listing = self._ask.now() + FULL_LISTING_INTERVAL
+        last_asked, times_asked = self._ask.now(), 0
         known_missing: set[str] = set()
         filtering = True
         while True:
@@ -209,17 +203,17 @@ class Discovery:
             due = next_listing
             if missing or nothing_known:
                 due = min(due, last_asked + _ask_again_after(times_asked))
-            wait = due - self._now()
+            wait = due - self._ask.now()
             if wait > SHORTEST_WAIT:
                 yield Wait(wait, until_woken=True)
                 continue
-            last_asked, times_asked = self._now(), times_asked + 1
+            last_asked, times_asked = self._ask.now(), times_asked + 1
             few = 0 < len(childless) <= FILTERED_AT_MOST and not unlisted
             if filtering and few and due < next_listing:
                 filtering = yield from self._list_children(childless)
                 continue
             yield from self._list_again()
-            next_listing = self._now() + FULL_LISTING_INTERVAL
+            next_listing = self._ask.now() + FULL_LISTING_INTERVAL
 
     def _is_over(self, times_asked: int) -> bool:
         """Whether nothing is being read, and nothing will come.
@@ -227,17 +221,17 @@ class Discovery:
         Raises:
             StreamDisabled: because the stream was switched off.
         """
-        if self._follow and self._enabled:
+        if self._follow and self._ask.enabled:
             return False
         with self._lock:
             idle, childless = self._lineage.is_idle, self._lineage.childless()
         # The last children may be listed late.
-        patience = PATIENCE if self._enabled else PATIENCE_DISABLED
+        patience = PATIENCE if self._ask.enabled else PATIENCE_DISABLED
         if not idle or (childless and times_asked < patience):
             return False
         if self._follow:
             raise StreamDisabled(
-                f"stream {self._client.arn} was disabled, and has been read to its end; nothing will "
+                f"stream {self._ask.client.arn} was disabled, and has been read to its end; nothing will "
                 "follow. Enable a stream on the table, and subscribe to that one"
             )
         return True
@@ -253,41 +247,23 @@ class Discovery:
             self._observer.on_next(ShardStream(start.shard, start.position, pages(self._reading, start)))
 
     def _list_again(self) -> Generator[Wait, None, None]:
-        listed_at, shards = yield from self._list_all()
+        shards, listed_at, _ = yield from self._ask.list_all()
         with self._lock:
             self._lineage.observe(shards)
             forgotten = self._lineage.forget_all_but([shard.id for shard in shards], listed_at)
         if self._keeper is not None:
-            yield from self._until_answered(partial(self._keeper.forget, forgotten))
+            yield from self._ask.until_answered(partial(self._keeper.forget, forgotten))
         self._emit_ready()
         yield from self._confirm_parents()
-
-    def _list_all(self) -> Generator[Wait, None, tuple[datetime, list[Shard]]]:
-        shards: list[Shard] = []
-        page = yield from self._until_answered(self._client.list_shards)
-        listed_at, calls = page.answered_at, 1
-        shards += page.shards
-        while page.next_shard_id is not None:
-            if calls % LISTING_BURST == 0:
-                yield Wait(1.0)
-            after = page.next_shard_id
-            page = yield from self._until_answered(partial(self._client.list_shards, after=after))
-            calls += 1
-            shards += page.shards
-        self._enabled = page.enabled
-        return listed_at, shards
 
     def _list_children(self, childless: list[str]) -> Generator[Wait, None, bool]:
         """Ask for the children of these shards; whether the service knows how to."""
         for shard_id in childless:
-            ask = partial(self._client.list_shards, children_of=shard_id)
-            try:
-                page = yield from self._until_answered(ask)
-            except RequestFailed:
+            children = yield from self._ask.list_children(shard_id)
+            if children is None:
                 return False
-            self._enabled = page.enabled
             with self._lock:
-                self._lineage.observe(page.shards)
+                self._lineage.observe(children)
         return True
 
     def _confirm_parents(self) -> Generator[Wait, None, None]:
@@ -299,34 +275,18 @@ class Discovery:
         with self._lock:
             unlisted = self._lineage.unlisted()
         for shard_id in unlisted:
-            ask = partial(self._client.get_iterator, shard_id, TrimHorizon())
+            ask = partial(self._ask.client.get_iterator, shard_id, TrimHorizon())
             try:
-                yield from self._until_answered(ask)
+                yield from self._ask.until_answered(ask)
             except (ShardNotFound, IteratorTrimmed):
                 with self._lock:
-                    gap = self._lineage.confirm_gone(shard_id, self._client.answered_at)
+                    gap = self._lineage.confirm_gone(shard_id, self._ask.client.answered_at)
                 loss = gap and self._reading.report(gap)
                 if loss is not None:
                     raise loss from None
                 if gap is not None and self._keeper is not None:
-                    yield from self._until_answered(partial(self._keeper.end, shard_id))
+                    yield from self._ask.until_answered(partial(self._keeper.end, shard_id))
                 self._emit_ready()
-
-    def _until_answered(self, call: Callable[[], T]) -> Generator[Wait, None, T]:
-        failures = Failures(self._poll, random.random)
-        while True:
-            try:
-                return call()
-            except TransientError as error:
-                delay = failures.delay_after(error, self._now())
-                if delay is None:
-                    raise
-                self._progress.counts.retried()
-                failures.report(self._events, None, error, delay)
-                yield Wait(delay)
-
-    def _now(self) -> float:
-        return self._scheduler.now.timestamp()
 
 
 def _first_positions(

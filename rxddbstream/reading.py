@@ -64,7 +64,8 @@ class Reading:
     progress: Progress
     keeper: Keeper | None = None
     _budget: pacing.CallBudget[Callable[[], None]] | None = field(init=False, default=None)
-    _lock: threading.Lock = field(init=False, default_factory=threading.Lock)
+    _clock: pacing.SteadyClock = field(init=False, default_factory=pacing.SteadyClock)
+    _lock: threading.Lock = field(init=False, default_factory=threading.Lock)  # guards these two
 
     def __post_init__(self) -> None:
         if self.poll.calls_per_second is not None:
@@ -77,7 +78,8 @@ class Reading:
             call()
             return
         with self._lock:
-            wait = budget.join(call, lag, self.scheduler.now.timestamp())
+            now = self._clock.seconds(self.scheduler.now.timestamp())
+            wait = budget.join(call, lag, now)
         # The turn may be another shard's by then. So disposing a shard must not cancel it.
         self.scheduler.schedule_relative(wait, self._take_turn)
 

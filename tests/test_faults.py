@@ -523,8 +523,10 @@ def test_a_shards_end_is_kept_and_forgotten_when_the_service_forgets_it(schedule
         sim.roll_over()
         sim.put("c")
     scheduler.advance_by(300)
-    assert first not in store.load(sim.arn)
-    assert len(store.load(sim.arn)) < 12
+    scheduler.advance_by(600)
+    listed = {shard.id for shard in sim.shards} | {shard.parent_id for shard in sim.shards}
+    assert store.load(sim.arn).keys() == {"*start", "*began", "*seen", *listed}
+    assert first not in listed
     assert reader.error is None
     assert reader.ids == ids(sim.records)
 
@@ -613,6 +615,45 @@ def test_a_look_up_in_a_long_listing_goes_on_from_its_last_page_however_many_fai
     scheduler.advance_by(40)
     assert reader.ids == ids(sim.records)
     assert sim.calls["DescribeStream"] - calls <= 3 * 20 + 3
+
+
+class SetBack:
+    """A scheduler whose wall clock can be set back, while time goes on."""
+
+    def __init__(self, scheduler):
+        self._scheduler = scheduler
+        self.by = timedelta(0)
+
+    @property
+    def now(self):
+        return self._scheduler.now - self.by
+
+    def __getattr__(self, name):
+        return getattr(self._scheduler, name)
+
+
+@pytest.mark.parametrize("poll", [rxd.Poll(), rxd.Poll(calls_per_second=10)])
+def test_a_wall_clock_that_is_set_back_by_an_hour_holds_up_nothing(scheduler, poll):
+    sim = SimulatedStream(scheduler=scheduler)
+    wrong = SetBack(scheduler)
+    reader = read(sim, wrong, poll=poll)
+    scheduler.advance_by(30)
+    wrong.by = timedelta(hours=1)
+    sim.roll_over()
+    sim.put("a")
+    scheduler.advance_by(70)
+    assert reader.ids == ids(sim.records)
+
+
+def test_patience_is_not_measured_by_a_wall_clock_that_is_set_back(scheduler):
+    sim = SimulatedStream(scheduler=scheduler)
+    sim.script("GetRecords", *["ThrottlingException"] * 1000)
+    wrong = SetBack(scheduler)
+    reader = read(sim, wrong, poll=rxd.Poll(give_up_after=60))
+    scheduler.advance_by(10)
+    wrong.by = timedelta(hours=1)
+    scheduler.advance_by(140)
+    assert isinstance(reader.error, Throttled)
 
 
 @pytest.mark.parametrize("operation", ["GetShardIterator", "GetRecords"])
