@@ -108,5 +108,7 @@ class Asking:
             page = yield from self.until_answered(ask)
         except RequestFailed:
             return None
+        if page.next_shard_id is not None:
+            return None  # no shard has so many: the filter went unnoticed
         self.enabled = page.enabled
         return page.shards

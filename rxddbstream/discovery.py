@@ -35,6 +35,7 @@ from rxddbstream.errors import (
     ShardNotFound,
     StreamDisabled,
     StreamError,
+    StreamNotFound,
 )
 from rxddbstream.events import EventObserver, EventSink
 from rxddbstream.keeping import Keeper
@@ -246,20 +247,31 @@ class Discovery:
         for start in ready:
             self._observer.on_next(ShardStream(start.shard, start.position, pages(self._reading, start)))
 
-    def _list_again(self) -> Generator[Wait, None, None]:
+    def _list_again(self) -> Generator[Wait, None, set[str]]:
+        """List all shards; their IDs."""
         shards, listed_at, _ = yield from self._ask.list_all()
+        listed = {shard.id for shard in shards}
         with self._lock:
             self._lineage.observe(shards)
-            forgotten = self._lineage.forget_all_but([shard.id for shard in shards], listed_at)
+            forgotten = self._lineage.forget_all_but(listed, listed_at)
         if self._keeper is not None:
             yield from self._ask.until_answered(partial(self._keeper.forget, forgotten))
         self._emit_ready()
         yield from self._confirm_parents()
+        return listed
 
     def _list_children(self, childless: list[str]) -> Generator[Wait, None, bool]:
         """Ask for the children of these shards; whether the service knows how to."""
         for shard_id in childless:
-            children = yield from self._ask.list_children(shard_id)
+            try:
+                children = yield from self._ask.list_children(shard_id)
+            except StreamNotFound:
+                # That may mean the shard. If the stream is gone, the listing says so.
+                listed = yield from self._list_again()
+                if self._follow and shard_id not in listed:
+                    with self._lock:
+                        self._lineage.stop_asking_for_children(shard_id)
+                continue
             if children is None:
                 return False
             with self._lock:

@@ -481,6 +481,53 @@ def test_a_storm_of_all_faults_loses_nothing(scheduler):
     assert sorted(reader.ids) == sorted(ids(sim.records))
 
 
+def test_a_closed_shard_that_goes_without_a_child_does_not_end_the_stream(scheduler):
+    # CHILD_SHARDS of it is answered with ResourceNotFoundException then, as if the stream were gone.
+    sim = SimulatedStream(scheduler=scheduler, shards=2)
+    reader = read(sim, scheduler, poll=rxd.Poll(fastest=60, slowest=600))
+    scheduler.advance_by(5)
+    closed, open_ = sim.shards
+    sim.close(closed.id)
+    scheduler.advance_by(25 * 3600)
+    assert reader.error is None
+    calls = sim.calls["DescribeStream"]
+    scheduler.advance_by(3600)
+    assert sim.calls["DescribeStream"] - calls <= 61  # it is not asked for any more
+    [child] = sim.roll_over(open_.id)
+    sim.put_into(child.id, "a")
+    scheduler.advance_by(700)
+    assert reader.ids == ids(sim.records)
+
+
+def test_a_closed_shard_that_is_denied_while_its_children_are_asked_for_still_has_them(scheduler):
+    sim = SimulatedStream(scheduler=scheduler, listing_delay=5.0)
+    reader = read(sim, scheduler)
+    scheduler.advance_by(5)
+    sim.roll_over()
+    sim.put("a")
+    denied = []
+
+    def deny(operation, arguments):
+        if "ShardFilter" in arguments and len(denied) < 2:
+            denied.append(arguments)
+            raise client_error("ResourceNotFoundException", operation)
+
+    sim.before_call = deny
+    scheduler.advance_by(20)
+    assert len(denied) == 2
+    assert reader.ids == ids(sim.records)
+
+
+def test_a_service_that_takes_no_notice_of_a_filter_is_asked_for_all_pages(scheduler):
+    sim = SimulatedStream(scheduler=scheduler, shards=15, listing_page_size=10, supports_shard_filter=False)
+    reader = read(sim, scheduler)
+    scheduler.advance_by(5)
+    [child] = sim.roll_over(sim.shards[-1].id)
+    sim.put_into(child.id, "a")
+    scheduler.advance_by(10)
+    assert reader.ids == ids(sim.records)
+
+
 def test_the_first_position_outlives_a_crash_before_the_first_checkpoint(scheduler):
     store = rxd.MemoryCheckpoints()
     sim = SimulatedStream(scheduler=scheduler)
@@ -511,7 +558,8 @@ def test_the_first_position_outlives_a_crash_before_the_first_checkpoint(schedul
 def test_a_shards_end_is_kept_and_forgotten_when_the_service_forgets_it(scheduler):
     store = rxd.MemoryCheckpoints()
     sim = SimulatedStream(scheduler=scheduler)
-    reader = read(sim, scheduler, checkpoints=store, start="trim_horizon")
+    seldom = rxd.Poll(fastest=1, slowest=60)
+    reader = read(sim, scheduler, checkpoints=store, start="trim_horizon", poll=seldom)
     first = sim.shards[0].id
     sim.put("a")
     sim.roll_over()
