@@ -15,7 +15,7 @@ import logging
 import random
 import threading
 from collections.abc import Callable, Generator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 
 from reactivex import abc
@@ -101,6 +101,7 @@ class Discovery:
 
     def run(self) -> abc.DisposableBase:
         """Make the first step at once, so that "latest" means the moment of subscribing."""
+        self._subscribed, self._subscribed_at = self._ask.now(), self._scheduler.now
         self._process.start()
         return Disposable(self._dispose)
 
@@ -135,12 +136,17 @@ class Discovery:
 
     def _begin(self) -> Generator[Wait, None, None]:
         yield from self._ask.connect(self._connect)
-        position = resolve(self._start, self._scheduler.now)
+        position = resolve(self._start, self._subscribed_at)
         kept = yield from self._load_checkpoints()
         position = kept.pop(START, None) or position
-        shards, listed_at, _ = yield from self._ask.list_all()
+        shards, listed_at, listed = yield from self._ask.list_all()
         began, seen = kept.pop(BEGAN, None), kept.pop(SEEN, None)
         began_at = began.time if isinstance(began, AtTime) else listed_at
+        if isinstance(position, Latest) and not self._process.in_first_step:
+            # By now LATEST would skip what was written since subscribe returned. By the service's clock:
+            # ours may be off.
+            began_at = listed_at - timedelta(seconds=listed - self._subscribed)
+            position = AtTime(began_at)
         self._reading = Reading(
             client=self._ask.client,
             scheduler=self._polls,
@@ -148,7 +154,7 @@ class Discovery:
             bounded=not self._follow,
             listed_at=listed_at,
             began=began_at,
-            closed_before=set() if began else {shard.id for shard in shards if shard.is_closed},
+            closed_before={shard.id for shard in shards if shard.is_closed and began_at == listed_at},
             last_answers=dict.fromkeys(_resumed(kept, shards), seen.time) if isinstance(seen, AtTime) else {},
             on_gap=self._on_gap,
             events=self._events,
@@ -164,6 +170,8 @@ class Discovery:
         if self._keeper is not None:
             first = _first_positions(position, listed_at, shards, ready)
             yield from self._ask.until_answered(partial(self._keeper.begin, position, began_at, first))
+            if not self._process.in_first_step:
+                ready = [Ready(shard, _fixed(where, listed_at)) for shard, where in ready]
         self._emit(ready)
         yield from self._confirm_parents()
 
@@ -309,8 +317,12 @@ def _first_positions(
         return {}
     return {
         **{shard.id: None for shard in shards},
-        **{open_.shard.id: AtTime(listed_at) for open_ in ready},
+        **{shard.id: _fixed(where, listed_at) for shard, where in ready},
     }
+
+
+def _fixed(position: Position, listed_at: datetime) -> Position:
+    return AtTime(listed_at) if isinstance(position, Latest) else position
 
 
 def _resumed(kept: Mapping[str, Position | None], shards: list[Shard]) -> set[str]:

@@ -14,7 +14,7 @@ from botocore.exceptions import (
     ReadTimeoutError,
 )
 from reactivex.testing import TestScheduler
-from reading import StaleListing, ids, read
+from reading import SetBack, StaleListing, ids, read
 
 import rxddbstream as rxd
 from rxddbstream.errors import (
@@ -663,21 +663,6 @@ def test_a_look_up_in_a_long_listing_goes_on_from_its_last_page_however_many_fai
     scheduler.advance_by(40)
     assert reader.ids == ids(sim.records)
     assert sim.calls["DescribeStream"] - calls <= 3 * 20 + 3
-
-
-class SetBack:
-    """A scheduler whose wall clock can be set back, while time goes on."""
-
-    def __init__(self, scheduler):
-        self._scheduler = scheduler
-        self.by = timedelta(0)
-
-    @property
-    def now(self):
-        return self._scheduler.now - self.by
-
-    def __getattr__(self, name):
-        return getattr(self._scheduler, name)
 
 
 @pytest.mark.parametrize("poll", [rxd.Poll(), rxd.Poll(calls_per_second=10)])
