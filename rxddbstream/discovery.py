@@ -130,8 +130,9 @@ class Discovery:
             if self._keeper is not None:
                 # on_completed may release more; disposing closes it, after that.
                 yield from self._ask.until_answered(self._keeper.flush)
-        except GeneratorExit:
-            self._close_keeper()  # whoever disposed in the middle of a step may have found none
+        except (GeneratorExit, KeyboardInterrupt, SystemExit):
+            # Whoever disposed in the middle of a step may have found none; who interrupts cannot dispose.
+            self._close_keeper()
             raise
 
     def _begin(self) -> Generator[Wait, None, None]:

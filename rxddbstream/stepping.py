@@ -93,7 +93,9 @@ class Stepper:
             self._stepping, self._sleeping = True, False
         try:
             wait = next(self._process, None)
-        except Exception as error:  # noqa: BLE001 - nobody else would hear of it
+        except BaseException as error:
+            if self.in_first_step and not isinstance(error, Exception):
+                raise  # Ctrl-C, of whoever started it
             self._on_error(error)
             return
         self.in_first_step = False

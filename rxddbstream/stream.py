@@ -187,9 +187,13 @@ def shards(
             polls=polls,
             observer=observer,
         )
-        subscription = discovery.run()
         if own is None:
-            return subscription
+            return discovery.run()
+        try:
+            subscription = discovery.run()
+        except BaseException:
+            own.shutdown()
+            raise
         return CompositeDisposable(subscription, Disposable(own.shutdown))
 
     return Stream(subscribe, counts)
