@@ -15,13 +15,13 @@ import logging
 import random
 import threading
 from collections.abc import Callable, Generator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
-from typing import TypeVar
 
 from reactivex import abc
 from reactivex.disposable import Disposable
 
+from rxddbstream.asking import Asking
 from rxddbstream.checkpoints import CheckpointStore
 from rxddbstream.client import StreamClient
 from rxddbstream.core import pacing
@@ -32,18 +32,16 @@ from rxddbstream.core.position import AtTime, Latest, Position, Start, TrimHoriz
 from rxddbstream.delivery import ShardStream
 from rxddbstream.errors import (
     IteratorTrimmed,
-    RequestFailed,
     ShardNotFound,
     StreamDisabled,
     StreamError,
-    TransientError,
+    StreamNotFound,
 )
 from rxddbstream.events import EventObserver, EventSink
 from rxddbstream.keeping import Keeper
 from rxddbstream.polling import pages
 from rxddbstream.progress import Progress
 from rxddbstream.reading import OnGap, Reading
-from rxddbstream.retrying import Failures
 from rxddbstream.stepping import Stepper, Wait
 
 FULL_LISTING_INTERVAL = 60.0
@@ -51,11 +49,8 @@ ASK_AGAIN_BASE = 0.25
 ASK_AGAIN_CEILING = 10.0
 FILTERED_AT_MOST = 3  # children of more shards than this are found by one listing
 SHORTEST_WAIT = 0.001  # a virtual clock does not move for less than a microsecond
-LISTING_BURST = 10  # DescribeStream calls an account may make in a second
 PATIENCE = 6  # times that the last children are asked for, before there are none
 PATIENCE_DISABLED = 4  # the same of a disabled stream, whose last shards have none
-
-T = TypeVar("T")
 
 log = logging.getLogger("rxddbstream")
 
@@ -98,7 +93,7 @@ class Discovery:
         self._polls = polls
         self._observer = observer
         self._events = EventSink(events, observer.on_error)
-        self._enabled = True
+        self._ask = Asking(poll, self._events, progress.counts, scheduler)
         self._disposed = False
         self._lock = threading.Lock()  # guards the lineage; never held while calling out
         self._lineage: Lineage
@@ -106,6 +101,7 @@ class Discovery:
 
     def run(self) -> abc.DisposableBase:
         """Make the first step at once, so that "latest" means the moment of subscribing."""
+        self._subscribed, self._subscribed_at = self._ask.now(), self._scheduler.now
         self._process.start()
         return Disposable(self._dispose)
 
@@ -133,27 +129,33 @@ class Discovery:
             yield from self._watch()
             if self._keeper is not None:
                 # on_completed may release more; disposing closes it, after that.
-                yield from self._until_answered(self._keeper.flush)
-        except GeneratorExit:
-            self._close_keeper()  # whoever disposed in the middle of a step may have found none
+                yield from self._ask.until_answered(self._keeper.flush)
+        except (GeneratorExit, KeyboardInterrupt, SystemExit):
+            # Whoever disposed in the middle of a step may have found none; who interrupts cannot dispose.
+            self._close_keeper()
             raise
 
     def _begin(self) -> Generator[Wait, None, None]:
-        self._client = yield from self._until_answered(self._connect)
-        position = resolve(self._start, self._scheduler.now)
+        yield from self._ask.connect(self._connect)
+        position = resolve(self._start, self._subscribed_at)
         kept = yield from self._load_checkpoints()
         position = kept.pop(START, None) or position
-        listed_at, shards = yield from self._list_all()
+        shards, listed_at, listed = yield from self._ask.list_all()
         began, seen = kept.pop(BEGAN, None), kept.pop(SEEN, None)
         began_at = began.time if isinstance(began, AtTime) else listed_at
+        if isinstance(position, Latest) and not self._process.in_first_step:
+            # By now LATEST would skip what was written since subscribe returned. By the service's clock:
+            # ours may be off.
+            began_at = listed_at - timedelta(seconds=listed - self._subscribed)
+            position = AtTime(began_at)
         self._reading = Reading(
-            client=self._client,
+            client=self._ask.client,
             scheduler=self._polls,
             poll=self._poll,
             bounded=not self._follow,
             listed_at=listed_at,
             began=began_at,
-            closed_before=set() if began else {shard.id for shard in shards if shard.is_closed},
+            closed_before={shard.id for shard in shards if shard.is_closed and began_at == listed_at},
             last_answers=dict.fromkeys(_resumed(kept, shards), seen.time) if isinstance(seen, AtTime) else {},
             on_gap=self._on_gap,
             events=self._events,
@@ -168,7 +170,9 @@ class Discovery:
         ready = self._lineage.take_ready()
         if self._keeper is not None:
             first = _first_positions(position, listed_at, shards, ready)
-            yield from self._until_answered(partial(self._keeper.begin, position, began_at, first))
+            yield from self._ask.until_answered(partial(self._keeper.begin, position, began_at, first))
+            if not self._process.in_first_step:
+                ready = [Ready(shard, _fixed(where, listed_at)) for shard, where in ready]
         self._emit(ready)
         yield from self._confirm_parents()
 
@@ -177,14 +181,14 @@ class Discovery:
             return {}
         keeper = Keeper(
             self._checkpoints,
-            self._client.arn,
-            alive=lambda: self._client.answered_at,
+            self._ask.client.arn,
+            alive=lambda: self._ask.client.answered_at,
             emitted=lambda: self._progress.emitted,
             scheduler=self._scheduler,
             events=self._events,
             on_failure=self._observer.on_error,
         )
-        kept = yield from self._until_answered(keeper.load)
+        kept = yield from self._ask.until_answered(keeper.load)
         self._progress.resume(_emitted_windows(kept))
         self._keeper = keeper
         if self._disposed:  # meanwhile, when there was none to close
@@ -192,8 +196,8 @@ class Discovery:
         return kept
 
     def _watch(self) -> Generator[Wait, None, None]:
-        next_listing = self._now() + FULL_LISTING_INTERVAL
-        last_asked, times_asked = self._now(), 0
+        next_listing = self._ask.now() + FULL_LISTING_INTERVAL
+        last_asked, times_asked = self._ask.now(), 0
         known_missing: set[str] = set()
         filtering = True
         while True:
@@ -211,17 +215,17 @@ class Discovery:
             due = next_listing
             if missing or nothing_known:
                 due = min(due, last_asked + _ask_again_after(times_asked))
-            wait = due - self._now()
+            wait = due - self._ask.now()
             if wait > SHORTEST_WAIT:
                 yield Wait(wait, until_woken=True)
                 continue
-            last_asked, times_asked = self._now(), times_asked + 1
+            last_asked, times_asked = self._ask.now(), times_asked + 1
             few = 0 < len(childless) <= FILTERED_AT_MOST and not unlisted
             if filtering and few and due < next_listing:
                 filtering = yield from self._list_children(childless)
                 continue
             yield from self._list_again()
-            next_listing = self._now() + FULL_LISTING_INTERVAL
+            next_listing = self._ask.now() + FULL_LISTING_INTERVAL
 
     def _is_over(self, times_asked: int) -> bool:
         """Whether nothing is being read, and nothing will come.
@@ -229,17 +233,17 @@ class Discovery:
         Raises:
             StreamDisabled: because the stream was switched off.
         """
-        if self._follow and self._enabled:
+        if self._follow and self._ask.enabled:
             return False
         with self._lock:
             idle, childless = self._lineage.is_idle, self._lineage.childless()
         # The last children may be listed late.
-        patience = PATIENCE if self._enabled else PATIENCE_DISABLED
+        patience = PATIENCE if self._ask.enabled else PATIENCE_DISABLED
         if not idle or (childless and times_asked < patience):
             return False
         if self._follow:
             raise StreamDisabled(
-                f"stream {self._client.arn} was disabled, and has been read to its end; nothing will "
+                f"stream {self._ask.client.arn} was disabled, and has been read to its end; nothing will "
                 "follow. Enable a stream on the table, and subscribe to that one"
             )
         return True
@@ -254,42 +258,35 @@ class Discovery:
         for start in ready:
             self._observer.on_next(ShardStream(start.shard, start.position, pages(self._reading, start)))
 
-    def _list_again(self) -> Generator[Wait, None, None]:
-        listed_at, shards = yield from self._list_all()
+    def _list_again(self) -> Generator[Wait, None, set[str]]:
+        """List all shards; their IDs."""
+        shards, listed_at, _ = yield from self._ask.list_all()
+        listed = {shard.id for shard in shards}
         with self._lock:
             self._lineage.observe(shards)
-            forgotten = self._lineage.forget_all_but([shard.id for shard in shards], listed_at)
+            forgotten = self._lineage.forget_all_but(listed, listed_at)
         if self._keeper is not None:
-            yield from self._until_answered(partial(self._keeper.forget, forgotten))
+            yield from self._ask.until_answered(partial(self._keeper.forget, forgotten))
         self._emit_ready()
         yield from self._confirm_parents()
-
-    def _list_all(self) -> Generator[Wait, None, tuple[datetime, list[Shard]]]:
-        shards: list[Shard] = []
-        page = yield from self._until_answered(self._client.list_shards)
-        listed_at, calls = page.answered_at, 1
-        shards += page.shards
-        while page.next_shard_id is not None:
-            if calls % LISTING_BURST == 0:
-                yield Wait(1.0)
-            after = page.next_shard_id
-            page = yield from self._until_answered(partial(self._client.list_shards, after=after))
-            calls += 1
-            shards += page.shards
-        self._enabled = page.enabled
-        return listed_at, shards
+        return listed
 
     def _list_children(self, childless: list[str]) -> Generator[Wait, None, bool]:
         """Ask for the children of these shards; whether the service knows how to."""
         for shard_id in childless:
-            ask = partial(self._client.list_shards, children_of=shard_id)
             try:
-                page = yield from self._until_answered(ask)
-            except RequestFailed:
+                children = yield from self._ask.list_children(shard_id)
+            except StreamNotFound:
+                # That may mean the shard. If the stream is gone, the listing says so.
+                listed = yield from self._list_again()
+                if self._follow and shard_id not in listed:
+                    with self._lock:
+                        self._lineage.stop_asking_for_children(shard_id)
+                continue
+            if children is None:
                 return False
-            self._enabled = page.enabled
             with self._lock:
-                self._lineage.observe(page.shards)
+                self._lineage.observe(children)
         return True
 
     def _confirm_parents(self) -> Generator[Wait, None, None]:
@@ -301,34 +298,18 @@ class Discovery:
         with self._lock:
             unlisted = self._lineage.unlisted()
         for shard_id in unlisted:
-            ask = partial(self._client.get_iterator, shard_id, TrimHorizon())
+            ask = partial(self._ask.client.get_iterator, shard_id, TrimHorizon())
             try:
-                yield from self._until_answered(ask)
+                yield from self._ask.until_answered(ask)
             except (ShardNotFound, IteratorTrimmed):
                 with self._lock:
-                    gap = self._lineage.confirm_gone(shard_id, self._client.answered_at)
+                    gap = self._lineage.confirm_gone(shard_id, self._ask.client.answered_at)
                 loss = gap and self._reading.report(gap)
                 if loss is not None:
                     raise loss from None
                 if gap is not None and self._keeper is not None:
-                    yield from self._until_answered(partial(self._keeper.end, shard_id))
+                    yield from self._ask.until_answered(partial(self._keeper.end, shard_id))
                 self._emit_ready()
-
-    def _until_answered(self, call: Callable[[], T]) -> Generator[Wait, None, T]:
-        failures = Failures(self._poll, random.random)
-        while True:
-            try:
-                return call()
-            except TransientError as error:
-                delay = failures.delay_after(error, self._now())
-                if delay is None:
-                    raise
-                self._progress.counts.retried()
-                failures.report(self._events, None, error, delay)
-                yield Wait(delay)
-
-    def _now(self) -> float:
-        return self._scheduler.now.timestamp()
 
 
 def _emitted_windows(kept: dict[str, Position | None]) -> dict[str, float]:
@@ -346,8 +327,12 @@ def _first_positions(
         return {}
     return {
         **{shard.id: None for shard in shards},
-        **{open_.shard.id: AtTime(listed_at) for open_ in ready},
+        **{shard.id: _fixed(where, listed_at) for shard, where in ready},
     }
+
+
+def _fixed(position: Position, listed_at: datetime) -> Position:
+    return AtTime(listed_at) if isinstance(position, Latest) else position
 
 
 def _resumed(kept: Mapping[str, Position | None], shards: list[Shard]) -> set[str]:

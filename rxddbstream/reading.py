@@ -66,7 +66,8 @@ class Reading:
     keeper: Keeper | None = None
     _budget: pacing.CallBudget[Callable[[], None]] | None = field(init=False, default=None)
     _pages_in_hand: int = field(init=False, default=0)
-    _lock: threading.Lock = field(init=False, default_factory=threading.Lock)
+    _clock: pacing.SteadyClock = field(init=False, default_factory=pacing.SteadyClock)
+    _lock: threading.Lock = field(init=False, default_factory=threading.Lock)  # guards these three
 
     def __post_init__(self) -> None:
         if self.poll.calls_per_second is not None:
@@ -79,7 +80,8 @@ class Reading:
             call()
             return
         with self._lock:
-            wait = budget.join(call, lag, self.scheduler.now.timestamp())
+            now = self._clock.seconds(self.scheduler.now.timestamp())
+            wait = budget.join(call, lag, now)
         # The turn may be another shard's by then. So disposing a shard must not cancel it.
         self.scheduler.schedule_relative(wait, self._take_turn)
 

@@ -18,6 +18,7 @@ class Failures:
     def __init__(self, poll: pacing.Poll, jitter: Callable[[], float]) -> None:
         self._give_up_after = poll.give_up_after
         self._jitter = jitter
+        self._clock = pacing.SteadyClock()
         self._count = 0
         self._since = 0.0
 
@@ -27,6 +28,7 @@ class Failures:
 
     def delay_after(self, error: TransientError, now: float) -> float | None:
         """Seconds to wait before the next try; None to give up."""
+        now = self._clock.seconds(now)
         if not self._count:
             self._since = now
         self._count += 1

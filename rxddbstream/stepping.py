@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Generator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from reactivex import abc
 from reactivex.disposable import MultipleAssignmentDisposable
@@ -34,6 +34,9 @@ class Stepper:
         scheduler: where.
         on_completed: called when the process has returned.
         on_error: called with what it raised.
+
+    Attributes:
+        in_first_step: whether it is still on the thread that started it.
     """
 
     def __init__(
@@ -41,13 +44,14 @@ class Stepper:
         process: Generator[Wait, None, None],
         scheduler: abc.SchedulerBase,
         on_completed: Callable[[], None],
-        on_error: Callable[[Exception], None],
+        on_error: Callable[[Any], None],
     ) -> None:
         self._process = process
         self._scheduler = scheduler
         self._on_completed = on_completed
         self._on_error = on_error
         self._next_step = MultipleAssignmentDisposable()
+        self.in_first_step = True
         self._lock = threading.Lock()  # guards what follows; never held while calling out
         self._number = 0  # of the step to come: a wait that was cut short has an older one
         self._stepping = False
@@ -89,9 +93,12 @@ class Stepper:
             self._stepping, self._sleeping = True, False
         try:
             wait = next(self._process, None)
-        except Exception as error:  # noqa: BLE001 - nobody else would hear of it
+        except BaseException as error:
+            if self.in_first_step and not isinstance(error, Exception):
+                raise  # Ctrl-C, of whoever started it
             self._on_error(error)
             return
+        self.in_first_step = False
         if wait is None:
             self._on_completed()
             return

@@ -76,10 +76,9 @@ def changes(
 
     Args:
         stream: a table's name, or a stream's ARN.
-        start: `"latest"`: what is written after subscribing; `subscribe` returns when the shards have
-            been listed, or a first try of it has failed. `"trim_horizon"`: all that the service still
-            has, which is up to 24 hours. An aware datetime, or a timedelta (so long ago): what was
-            written since.
+        start: `"latest"`: what is written after `subscribe` has returned, however late the service answers.
+            `"trim_horizon"`: all that it still has, which is up to 24 hours. An aware datetime, or a
+            timedelta (so long ago): what was written since.
         follow: False completes once all that was written before subscribing was delivered.
         checkpoints: where to keep how far the consumer has come: `MemoryCheckpoints()`,
             `SqliteCheckpoints(path)`, `DynamoDBCheckpoints(table, consumer=...)` or one's own. A
@@ -189,9 +188,13 @@ def shards(
             polls=polls,
             observer=observer,
         )
-        subscription = discovery.run()
         if own is None:
-            return subscription
+            return discovery.run()
+        try:
+            subscription = discovery.run()
+        except BaseException:
+            own.shutdown()
+            raise
         return CompositeDisposable(subscription, Disposable(own.shutdown))
 
     return Stream(subscribe, counts)

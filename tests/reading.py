@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from datetime import timedelta
+from email.utils import format_datetime
 from typing import Any
 
+from botocore.exceptions import ClientError
 from reactivex.disposable import SerialDisposable
 from reactivex.testing import TestScheduler
 
@@ -134,3 +137,40 @@ class StaleListing:
                 shard = {**shard, "SequenceNumberRange": numbers}
             shards.append(shard)
         return {**answer, "StreamDescription": {**answer["StreamDescription"], "Shards": shards}}
+
+
+class SetBack:
+    """A scheduler whose wall clock can be set back, while time goes on."""
+
+    def __init__(self, scheduler):
+        self._scheduler = scheduler
+        self.by = timedelta(0)
+
+    @property
+    def now(self):
+        return self._scheduler.now - self.by
+
+    def __getattr__(self, name):
+        return getattr(self._scheduler, name)
+
+
+class Dated:
+    """A client whose answers have the service's time, in whole seconds, as AWS's have."""
+
+    def __init__(self, sim, clock):
+        self._sim = sim
+        self._clock = clock
+
+    def __getattr__(self, name):
+        call = getattr(self._sim.client, name)
+
+        def dated(**arguments):
+            date = format_datetime(self._clock.now, usegmt=True)
+            try:
+                answer = call(**arguments)
+            except ClientError as error:
+                error.response["ResponseMetadata"]["HTTPHeaders"] = {"date": date}
+                raise
+            return {**answer, "ResponseMetadata": {"HTTPHeaders": {"date": date}}}
+
+        return dated

@@ -11,6 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -858,6 +859,26 @@ def test_who_disposes_while_the_store_is_opened_leaves_it_closed(scheduler):
     scheduler.advance_by(10)
     assert store.log.count("close") == 1
     assert store.log[-1] == "close"
+
+
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("operation", ["DescribeStream", "GetShardIterator"])
+def test_who_is_interrupted_while_subscribing_leaves_the_store_closed(path, interrupt, operation):
+    sim, store = SimulatedStream(), rxd.SqliteCheckpoints(path)
+
+    def press_ctrl_c(called: str, _: Any) -> None:
+        if called == operation and threading.current_thread() is threading.main_thread():
+            sim.before_call = None
+            raise interrupt
+
+    sim.before_call = press_ctrl_c
+    source = rxd.changes(sim.arn, client=sim.client, checkpoints=store)
+    with pytest.raises(interrupt):
+        source.subscribe()
+    sim.put("a")
+    seen: list[rxd.Change] = []
+    rxd.run(rxd.changes(sim.arn, client=sim.client, checkpoints=store, follow=False), seen.append)
+    assert len(seen) == (operation == "GetShardIterator")  # by then it was written what "latest" means
 
 
 def test_bounded_reads_go_on_where_the_last_one_ended(scheduler):

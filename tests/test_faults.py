@@ -14,7 +14,7 @@ from botocore.exceptions import (
     ReadTimeoutError,
 )
 from reactivex.testing import TestScheduler
-from reading import StaleListing, ids, read
+from reading import SetBack, StaleListing, ids, read
 
 import rxddbstream as rxd
 from rxddbstream.errors import (
@@ -481,6 +481,53 @@ def test_a_storm_of_all_faults_loses_nothing(scheduler):
     assert sorted(reader.ids) == sorted(ids(sim.records))
 
 
+def test_a_closed_shard_that_goes_without_a_child_does_not_end_the_stream(scheduler):
+    # CHILD_SHARDS of it is answered with ResourceNotFoundException then, as if the stream were gone.
+    sim = SimulatedStream(scheduler=scheduler, shards=2)
+    reader = read(sim, scheduler, poll=rxd.Poll(fastest=60, slowest=600))
+    scheduler.advance_by(5)
+    closed, open_ = sim.shards
+    sim.close(closed.id)
+    scheduler.advance_by(25 * 3600)
+    assert reader.error is None
+    calls = sim.calls["DescribeStream"]
+    scheduler.advance_by(3600)
+    assert sim.calls["DescribeStream"] - calls <= 61  # it is not asked for any more
+    [child] = sim.roll_over(open_.id)
+    sim.put_into(child.id, "a")
+    scheduler.advance_by(700)
+    assert reader.ids == ids(sim.records)
+
+
+def test_a_closed_shard_that_is_denied_while_its_children_are_asked_for_still_has_them(scheduler):
+    sim = SimulatedStream(scheduler=scheduler, listing_delay=5.0)
+    reader = read(sim, scheduler)
+    scheduler.advance_by(5)
+    sim.roll_over()
+    sim.put("a")
+    denied = []
+
+    def deny(operation, arguments):
+        if "ShardFilter" in arguments and len(denied) < 2:
+            denied.append(arguments)
+            raise client_error("ResourceNotFoundException", operation)
+
+    sim.before_call = deny
+    scheduler.advance_by(20)
+    assert len(denied) == 2
+    assert reader.ids == ids(sim.records)
+
+
+def test_a_service_that_takes_no_notice_of_a_filter_is_asked_for_all_pages(scheduler):
+    sim = SimulatedStream(scheduler=scheduler, shards=15, listing_page_size=10, supports_shard_filter=False)
+    reader = read(sim, scheduler)
+    scheduler.advance_by(5)
+    [child] = sim.roll_over(sim.shards[-1].id)
+    sim.put_into(child.id, "a")
+    scheduler.advance_by(10)
+    assert reader.ids == ids(sim.records)
+
+
 def test_the_first_position_outlives_a_crash_before_the_first_checkpoint(scheduler):
     store = rxd.MemoryCheckpoints()
     sim = SimulatedStream(scheduler=scheduler)
@@ -511,7 +558,8 @@ def test_the_first_position_outlives_a_crash_before_the_first_checkpoint(schedul
 def test_a_shards_end_is_kept_and_forgotten_when_the_service_forgets_it(scheduler):
     store = rxd.MemoryCheckpoints()
     sim = SimulatedStream(scheduler=scheduler)
-    reader = read(sim, scheduler, checkpoints=store, start="trim_horizon")
+    seldom = rxd.Poll(fastest=1, slowest=60)
+    reader = read(sim, scheduler, checkpoints=store, start="trim_horizon", poll=seldom)
     first = sim.shards[0].id
     sim.put("a")
     sim.roll_over()
@@ -523,8 +571,10 @@ def test_a_shards_end_is_kept_and_forgotten_when_the_service_forgets_it(schedule
         sim.roll_over()
         sim.put("c")
     scheduler.advance_by(300)
-    assert first not in store.load(sim.arn)
-    assert len(store.load(sim.arn)) < 12
+    scheduler.advance_by(600)
+    listed = {shard.id for shard in sim.shards} | {shard.parent_id for shard in sim.shards}
+    assert store.load(sim.arn).keys() == {"*start", "*began", "*seen", *listed}
+    assert first not in listed
     assert reader.error is None
     assert reader.ids == ids(sim.records)
 
@@ -613,6 +663,30 @@ def test_a_look_up_in_a_long_listing_goes_on_from_its_last_page_however_many_fai
     scheduler.advance_by(40)
     assert reader.ids == ids(sim.records)
     assert sim.calls["DescribeStream"] - calls <= 3 * 20 + 3
+
+
+@pytest.mark.parametrize("poll", [rxd.Poll(), rxd.Poll(calls_per_second=10)])
+def test_a_wall_clock_that_is_set_back_by_an_hour_holds_up_nothing(scheduler, poll):
+    sim = SimulatedStream(scheduler=scheduler)
+    wrong = SetBack(scheduler)
+    reader = read(sim, wrong, poll=poll)
+    scheduler.advance_by(30)
+    wrong.by = timedelta(hours=1)
+    sim.roll_over()
+    sim.put("a")
+    scheduler.advance_by(70)
+    assert reader.ids == ids(sim.records)
+
+
+def test_patience_is_not_measured_by_a_wall_clock_that_is_set_back(scheduler):
+    sim = SimulatedStream(scheduler=scheduler)
+    sim.script("GetRecords", *["ThrottlingException"] * 1000)
+    wrong = SetBack(scheduler)
+    reader = read(sim, wrong, poll=rxd.Poll(give_up_after=60))
+    scheduler.advance_by(10)
+    wrong.by = timedelta(hours=1)
+    scheduler.advance_by(140)
+    assert isinstance(reader.error, Throttled)
 
 
 @pytest.mark.parametrize("operation", ["GetShardIterator", "GetRecords"])

@@ -7,10 +7,16 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from reactivex import operators as ops
 from reactivex.testing import TestScheduler
-from reading import StaleListing, ids, read
+from reading import Dated, SetBack, StaleListing, ids, read
 
 import rxddbstream as rxd
-from rxddbstream.errors import ConfigurationError, RequestFailed, StreamDisabled, StreamNotEnabled
+from rxddbstream.errors import (
+    ConfigurationError,
+    RequestFailed,
+    StreamDisabled,
+    StreamNotEnabled,
+    TransientError,
+)
 from rxddbstream.testing import SimulatedStream, build_shards
 
 
@@ -28,6 +34,74 @@ def test_latest_begins_when_subscribe_returns(scheduler):
     written = [sim.put("a"), sim.put("b"), sim.put("a"), sim.remove("a")]
     scheduler.advance_by(10)
     assert sorted(reader.ids) == sorted(ids(written))
+
+
+class NotReady(rxd.MemoryCheckpoints):
+    """A store that is opened, or takes its first positions, only when it was asked for some time."""
+
+    def __init__(self, method, times):
+        super().__init__()
+        self._failing = {method: times}
+
+    def load(self, stream):
+        self._fail("load")
+        return super().load(stream)
+
+    def save(self, stream, positions):
+        self._fail("save")
+        super().save(stream, positions)
+
+    def _fail(self, method):
+        if self._failing.get(method):
+            self._failing[method] -= 1
+            raise TransientError("being made")
+
+
+@pytest.mark.parametrize("knows_time", [True, False])
+@pytest.mark.parametrize("clock_is_off_by", [timedelta(0), timedelta(hours=-5), timedelta(hours=5)])
+@pytest.mark.parametrize("cause", ["throttled", "load", "save", "many pages", "reset while connecting"])
+def test_what_is_written_after_subscribe_has_returned_comes_however_late_the_first_listing(
+    scheduler, cause, clock_is_off_by, knows_time
+):
+    shards = 60 if cause == "many pages" else 2
+    service_time = SetBack(scheduler)
+    service_time.by = clock_is_off_by
+    sim = SimulatedStream(
+        scheduler=service_time, shards=shards, listing_page_size=5, supports_at_timestamp=knows_time
+    )
+    sim.put("before")
+    scheduler.advance_by(120)
+    if cause == "throttled":
+        sim.script("DescribeStream", *["ThrottlingException"] * 6)
+    store = NotReady(cause, times=6) if cause in ("load", "save") else None
+    stream = sim.arn
+    if cause == "reset while connecting":
+        stream = "orders"
+        sim.script("ListStreams", *["InternalServerError"] * 6)
+    seen = []
+    source = rxd.changes(stream, client=Dated(sim, service_time), checkpoints=store, scheduler=scheduler)
+    subscription = source.subscribe(lambda change: seen.append(change.event_id))
+    written = []
+    for n in range(10):
+        written.append(sim.put(n))
+        scheduler.advance_by(0.01)
+        if n == 5:
+            sim.roll_over()
+    scheduler.advance_by(120)
+    assert sorted(seen) == sorted(ids(written))
+    subscription.dispose()
+
+
+def test_so_long_ago_is_counted_from_subscribing(scheduler):
+    sim = SimulatedStream(scheduler=scheduler)
+    sim.script("DescribeStream", *["ThrottlingException"] * 20)
+    sim.script("ListStreams", *["ThrottlingException"] * 20)
+    scheduler.advance_by(10)
+    written = [sim.put("a")]
+    seen = []
+    rxd.changes("orders", client=sim.client, start="10s", scheduler=scheduler).subscribe(seen.append)
+    scheduler.advance_by(600)
+    assert ids([change.record for change in seen]) == ids(written)
 
 
 def test_a_shard_that_closes_between_the_listing_and_the_first_read_loses_nothing(scheduler):

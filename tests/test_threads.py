@@ -138,6 +138,23 @@ def test_what_is_raised_at_a_shards_end_ends_the_stream_and_reaches_on_error(err
     subscription.dispose()
 
 
+def test_a_system_exit_of_an_observer_of_shards_ends_the_stream_and_reaches_on_error():
+    sim = SimulatedStream()
+    errors = []
+
+    def subscribe_to(shard):
+        if shard.shard.parent_id is not None:
+            raise SystemExit(7)
+        shard.subscribe()
+
+    subscription = rxd.shards(sim.arn, client=sim.client, poll=QUICK).subscribe(subscribe_to, errors.append)
+    sim.roll_over()
+    wait_until(lambda: errors)
+    assert [repr(error) for error in errors] == ["SystemExit(7)"]
+    wait_until(lambda: not ours())
+    subscription.dispose()
+
+
 def test_without_on_error_it_is_an_uncaught_exception_of_the_thread(monkeypatch):
     caught = []
     monkeypatch.setattr(threading, "excepthook", lambda args: caught.append(args.exc_value))

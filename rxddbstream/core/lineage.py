@@ -146,6 +146,10 @@ class Lineage:
         """Shards read to the end whose children have not been listed yet."""
         return list(self._childless)
 
+    def stop_asking_for_children(self, shard_id: str) -> None:
+        """The service has dropped this shard: a child of it that still turns up will do so in a listing."""
+        self._childless.discard(shard_id)
+
     def forget_all_but(self, listed: Iterable[str], now: datetime) -> set[str]:
         """Drop what whole listings have lacked for `ABSENT_FOR`, so that a long run stays small; what it was.
 

@@ -1,0 +1,114 @@
+"""Asking about a stream until there is an answer, and listing its shards.
+
+The methods are processes, generators that yield how long they wait; see `rxddbstream.stepping`.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Generator
+from datetime import datetime
+from functools import partial
+from typing import NamedTuple, TypeVar
+
+from reactivex import abc
+
+from rxddbstream.client import StreamClient
+from rxddbstream.core import pacing
+from rxddbstream.core.model import Shard
+from rxddbstream.errors import RequestFailed, TransientError
+from rxddbstream.events import EventSink
+from rxddbstream.progress import Counts
+from rxddbstream.retrying import Failures
+from rxddbstream.stepping import Wait
+
+LISTING_BURST = 10  # DescribeStream calls an account may make in a second
+
+T = TypeVar("T")
+
+
+class Listing(NamedTuple):
+    """A whole listing.
+
+    Attributes:
+        shards: all shards.
+        answered_at: the service's time of its first page.
+        now: the same by `Asking.now`.
+    """
+
+    shards: list[Shard]
+    answered_at: datetime
+    now: float
+
+
+class Asking:
+    """Makes the calls of one discovery.
+
+    Attributes:
+        client: the stream, once there is one; to be set by `connect`.
+        enabled: whether the stream still takes changes, by the last answer.
+    """
+
+    client: StreamClient
+
+    def __init__(
+        self, poll: pacing.Poll, events: EventSink, counts: Counts, scheduler: abc.SchedulerBase
+    ) -> None:
+        self._poll = poll
+        self._events = events
+        self._counts = counts
+        self._scheduler = scheduler
+        self._clock = pacing.SteadyClock()
+        self.enabled = True
+
+    def now(self) -> float:
+        """Seconds that never go back."""
+        return self._clock.seconds(self._scheduler.now.timestamp())
+
+    def until_answered(self, call: Callable[[], T]) -> Generator[Wait, None, T]:
+        """Make a call, again as long as it fails in passing."""
+        failures = Failures(self._poll, random.random)
+        while True:
+            try:
+                return call()
+            except TransientError as error:
+                delay = failures.delay_after(error, self.now())
+                if delay is None:
+                    raise
+                self._counts.retried()
+                failures.report(self._events, None, error, delay)
+                yield Wait(delay)
+
+    def connect(self, connect: Callable[[], StreamClient]) -> Generator[Wait, None, None]:
+        """Find the stream."""
+        self.client = yield from self.until_answered(connect)
+
+    def list_all(self) -> Generator[Wait, None, Listing]:
+        """List all shards, ten pages a second."""
+        page = yield from self.until_answered(self.client.list_shards)
+        listing, calls = Listing(list(page.shards), page.answered_at, self.now()), 1
+        while page.next_shard_id is not None:
+            if calls % LISTING_BURST == 0:
+                yield Wait(1.0)
+            after = page.next_shard_id
+            page = yield from self.until_answered(partial(self.client.list_shards, after=after))
+            calls += 1
+            listing.shards.extend(page.shards)
+        self.enabled = page.enabled
+        return listing
+
+    def list_children(self, shard_id: str) -> Generator[Wait, None, list[Shard] | None]:
+        """A shard's children; None when the service does not know how to list them alone.
+
+        Raises:
+            StreamNotFound: there is no such stream, or no such shard.
+        """
+        ask = partial(self.client.list_shards, children_of=shard_id)
+        try:
+            page = yield from self.until_answered(ask)
+        except RequestFailed:
+            return None
+        if page.next_shard_id is not None:
+            return None  # no shard has so many: the filter went unnoticed
+        self.enabled = page.enabled
+        return page.shards
