@@ -102,8 +102,16 @@ def _watch(args: Namespace) -> int:
     source: Observable[rxd.Change] = stream
     if args.count is not None:
         source = source.pipe(ops.take(args.count))
+    print_change = _printer(args.formats or ["record"])
+    is_empty = True
+
+    def observe(change: rxd.Change) -> None:
+        nonlocal is_empty
+        is_empty = False
+        print_change(change)
+
     try:
-        rxd.run(source, _printer(args.formats or ["record"]))
+        rxd.run(source, observe)
     finally:
         if args.verbose:
             log.info(
@@ -111,7 +119,8 @@ def _watch(args: Namespace) -> int:
                 "empty; %(retries)d calls had to be made again",
                 stream.statistics()._asdict(),
             )
-    if args.no_follow and isinstance(position, Latest) and not args.checkpoint:
+    # Changes of the second in which it began can be among the newest.
+    if is_empty and args.no_follow and isinstance(position, Latest) and not args.checkpoint:
         _note(
             "rxddbstream: nothing to read: --no-follow reads what was written before; "
             "did you mean --start trim-horizon?"

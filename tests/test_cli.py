@@ -427,6 +427,15 @@ def test_another_things_arn(capsys: pytest.CaptureFixture[str], no_terminate_han
     assert "looks like an ARN, but is not a stream's or a table's" in line
 
 
+def test_what_was_written_while_it_began_is_not_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], no_terminate_handler: None
+) -> None:
+    change = rxd.Change({"eventName": "INSERT"}, "shard-1")
+    monkeypatch.setattr(rxd, "changes", lambda *_, **__: reactivex.of(change))
+    assert cli.main(["orders", "--no-follow"]) == 0
+    assert capsys.readouterr() == ("{'eventName': 'INSERT'}\n", "")
+
+
 def first_lines_of_error(count: int, *arguments: str) -> list[str]:
     """Of one that would go on for ever."""
     with start(*arguments) as process:

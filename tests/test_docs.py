@@ -2,7 +2,8 @@
 
 A block of Python is a script of its own. It runs as it stands, in a process and a directory of its own,
 with the demo's table behind the environment's AWS settings. It ends by itself, or by Ctrl-C once it has
-printed a line. Several run at the same time, because some wait ten seconds for their first buffer.
+printed a line. One that belongs in a file, as an HTML comment above it says, is run by pytest. Several run
+at the same time, because some wait ten seconds for their first buffer.
 """
 
 from __future__ import annotations
@@ -106,6 +107,8 @@ def demo_table_elsewhere() -> Iterator[str]:
 
 def complaints_of(block: Block, directory: Path, settings: dict[str, str]) -> str:
     """Run a block; what it wrote to standard error, but for the traceback of Ctrl-C."""
+    if block.marker.startswith("file: "):
+        return failures_of(block, directory)
     with subprocess.Popen(
         [sys.executable, "-u", "-W", "error", "-c", block.text],
         cwd=directory,
@@ -128,6 +131,15 @@ def complaints_of(block: Block, directory: Path, settings: dict[str, str]) -> st
         traceback, _, last = errors.rstrip().rpartition("\n")
         return traceback.partition("Traceback")[0] if last in ("", "KeyboardInterrupt") else errors
     return errors if process.returncode == 0 else f"status {process.returncode}: {errors}"
+
+
+def failures_of(block: Block, directory: Path) -> str:
+    """Put a block in the file that it names and run pytest on it; what that wrote, unless all is well."""
+    file = directory / block.marker.removeprefix("file: ")
+    file.write_text(block.text)
+    command = [sys.executable, "-m", "pytest", "-q", "-W", "error", file.name]
+    ended = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=100)
+    return "" if ended.returncode == 0 else ended.stdout
 
 
 @pytest.mark.parametrize("block", PYTHON, ids=lambda block: block.name)
