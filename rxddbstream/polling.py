@@ -237,7 +237,8 @@ class _Poller:
 
     def _delay_after(self, request: Request, answer: Answer) -> float:
         if isinstance(answer, Iterator):
-            return 0.0  # one that waits may expire
+            # One that waits may expire; but behind "latest" there is nothing yet, and others are to be opened.
+            return self._reading.poll.fastest if request == GetIterator(Latest()) else 0.0
         if isinstance(request, LookUp) and isinstance(self._reader.next_request(), LookUp):
             return LOOK_UP_INTERVAL
         if self._reader.doubts:

@@ -91,15 +91,16 @@ class Counts:
         """A snapshot."""
         newest = self._newest
         with self._lock:
-            counts = (
-                self._records,
-                self._bytes,
-                self._calls,
-                self._empty_calls,
-                self._retries,
-                self._late,
+            return Statistics(
+                records=self._records,
+                bytes=self._bytes,
+                calls=self._calls,
+                empty_calls=self._empty_calls,
+                retries=self._retries,
+                late=self._late,
+                lag=newest.lag if newest is not None else {},
+                watermark=newest.watermark if newest is not None else None,
             )
-        return Statistics(*counts, *((newest.lag, newest.watermark) if newest is not None else ()))
 
 
 class Progress:
