@@ -9,7 +9,9 @@ from typing import Any, TypeAlias
 
 from reactivex import abc
 
-from rxddbstream.core.model import Event
+from rxddbstream.core.model import Event, Retrying, Throttled
+
+MOST_WAITING = 10_000
 
 EventObserver: TypeAlias = abc.ObserverBase[Event] | Callable[[Event], object]
 """Whom `events=` takes: an observer, of which `on_next` alone is called, or a function."""
@@ -19,7 +21,8 @@ class EventSink:
     """Hands events to one observer, one at a time, from any thread.
 
     A thread that finds another one handing over leaves its event to it. So no thread waits, and none
-    holds a lock while the observer runs.
+    holds a lock while the observer runs. When `MOST_WAITING` events wait for an observer that does not come
+    back, no failures in passing are added to them, of which there is no end; everything else is.
 
     Args:
         observer: who is told; None tells nobody.
@@ -39,7 +42,8 @@ class EventSink:
         if self._tell is None:
             return
         with self._lock:
-            self._waiting.append(event)
+            if len(self._waiting) < MOST_WAITING or not isinstance(event, Retrying | Throttled):
+                self._waiting.append(event)
             if self._busy:
                 return
             self._busy = True

@@ -8,8 +8,9 @@ import time
 import pytest
 from reactivex import Observer
 
-from rxddbstream.core.model import Event, Gap
-from rxddbstream.events import EventSink
+from rxddbstream.core.model import Event, Gap, Retrying, Throttled
+from rxddbstream.errors import ServiceUnavailable
+from rxddbstream.events import MOST_WAITING, EventSink
 
 
 def event(number: int) -> Event:
@@ -101,6 +102,30 @@ def test_nobody_waits_for_an_observer_that_is_busy() -> None:
     go_on.set()
     busy.join()
     assert told == [1, 2]
+
+
+def test_failures_in_passing_do_not_pile_up_behind_an_observer_that_blocks() -> None:
+    told: list[Event] = []
+    entered, go_on = threading.Event(), threading.Event()
+
+    def tell(event: Event) -> None:
+        told.append(event)
+        entered.set()
+        assert go_on.wait(5)
+
+    sink = EventSink(tell, unexpected)
+    busy = threading.Thread(target=sink.emit, args=(event(0),))
+    busy.start()
+    assert entered.wait(5)
+    for number in range(MOST_WAITING):
+        for kind in (Retrying, Throttled):
+            sink.emit(kind("shard-1", ServiceUnavailable("500"), number, 0.1))
+    sink.emit(event(1))
+
+    go_on.set()
+    busy.join()
+    assert len(told) == 1 + MOST_WAITING + 1
+    assert told[-1] == event(1)
 
 
 def test_an_observer_may_emit_and_is_told_of_that_next() -> None:
