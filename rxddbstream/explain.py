@@ -21,20 +21,32 @@ from rxddbstream.errors import (
     Throttled,
 )
 
+# What botocore's own retries take for passing is passing here, too.
 _THROTTLING = {
+    "BandwidthLimitExceeded",
     "LimitExceededException",
+    "PriorRequestNotComplete",
     "ProvisionedThroughputExceededException",
     "RequestLimitExceeded",
+    "RequestThrottled",
+    "RequestThrottledException",
     "SlowDown",
     "Throttling",
     "ThrottlingException",
     "ThrottledException",
     "TooManyRequestsException",
+    "TransactionInProgressException",
 }
-_UNAVAILABLE = {"InternalFailure", "InternalServerError", "RequestTimeout", "ServiceUnavailable"}
+_UNAVAILABLE = {
+    "IDPCommunicationError",  # the identity provider's, when a role's credentials are renewed
+    "InternalFailure",
+    "InternalServerError",
+    "RequestTimeout",
+    "RequestTimeoutException",
+    "ServiceUnavailable",
+}
+_EXPIRED = {"ExpiredToken", "ExpiredTokenException"}
 _BAD_CREDENTIALS = {
-    "ExpiredToken",
-    "ExpiredTokenException",
     "IncompleteSignature",
     "InvalidClientTokenId",
     "InvalidSignatureException",
@@ -88,7 +100,7 @@ def explain(error: Exception, doing: str, not_found: Callable[[str], StreamError
         return CredentialsError(f"{message}. Sign in again, for example with 'aws sso login'")
     if isinstance(error, _GARBLED):
         return MalformedAnswer(message)
-    if isinstance(error, _UNREACHED):
+    if isinstance(error, _UNREACHED) or _has_renewed_in_vain(error):
         return ConnectionLost(message)
     return RequestFailed(f"{doing}: {type(error).__name__}: {error}")
 
@@ -108,16 +120,36 @@ def _explain_answer(
         return IteratorTrimmed(message)
     if code == "ResourceNotFoundException":
         return not_found(message)
+    if code in _EXPIRED:
+        return CredentialsError(
+            f"{message}. The credentials have expired, and are not of a kind that boto3 renews, as those of "
+            "a role, SSO or credential_process are: sign in again and start anew, since a file or a variable "
+            "that has changed is not read again"
+        )
     if code in _BAD_CREDENTIALS:
         return CredentialsError(
-            f"{message}. The credentials are wrong or have expired: sign in again, and check the "
-            "profile and this machine's clock"
+            f"{message}. The credentials are wrong: sign in again, and check the profile and this machine's "
+            "clock"
         )
     if code in _DENIED:
         return AccessDenied(
             f"{message}. Reading a stream needs dynamodb:DescribeStream, dynamodb:GetShardIterator "
             "and dynamodb:GetRecords on it, and dynamodb:DescribeTable on a table given by its name"
         )
-    if code in _UNAVAILABLE or status >= 500:
+    if code in _UNAVAILABLE or status == 408 or status >= 500:
         return ServiceUnavailable(message)
+    if _is_cut(answer, code, status):
+        return MalformedAnswer(message)
     return RequestFailed(message)
+
+
+def _is_cut(answer: Any, code: str, status: int) -> bool:
+    # botocore puts the status in place of a code that it cannot find, and the body in place of the message.
+    # What could have been read there may well be a throttling. A page of HTML is no service of this kind.
+    body = str(answer.get("Error", {}).get("Message", ""))
+    return status == 400 and code in ("", "400") and not body.lstrip().startswith("<")
+
+
+def _has_renewed_in_vain(error: Exception) -> bool:
+    # Whoever gave the new credentials out is late, or has them in a cache.
+    return isinstance(error, RuntimeError) and "refreshed credentials are still expired" in str(error)

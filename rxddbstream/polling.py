@@ -32,6 +32,7 @@ from rxddbstream.core.reader import ShardReader
 from rxddbstream.errors import (
     IteratorExpired,
     IteratorTrimmed,
+    MalformedAnswer,
     RequestFailed,
     ServiceUnavailable,
     ShardNotFound,
@@ -41,7 +42,9 @@ from rxddbstream.reading import Reading
 from rxddbstream.retrying import Failures
 
 DOUBT_CEILING = 5.0  # seconds between two doubtful answers, of which some take many to be believed
-REFUSALS_BELIEVED = 3  # answers with a 500 in a row that are taken for "AT_TIMESTAMP is not known here"
+REFUSALS_BELIEVED = (
+    3  # answers in a row, a 500 or a broken one, that are taken for "AT_TIMESTAMP is not known here"
+)
 LOOK_UP_INTERVAL = 0.5  # seconds between two pages of a look-up; an account may ask for ten a second
 
 
@@ -213,13 +216,13 @@ class _Poller:
             return Fault.TRIMMED
         except ShardNotFound:
             return Fault.NOT_FOUND
-        except (RequestFailed, ServiceUnavailable) as error:
+        except (RequestFailed, ServiceUnavailable, MalformedAnswer) as error:
             # A service that does not know AT_TIMESTAMP may say so in any words, even as a 500; moto does
             # when the iterator is used.
             if not self._reader.may_be_refused or isinstance(request, LookUp):
                 raise
             self._refusals += 1
-            if isinstance(error, ServiceUnavailable) and self._refusals < REFUSALS_BELIEVED:
+            if isinstance(error, TransientError) and self._refusals < REFUSALS_BELIEVED:
                 raise
             return Fault.REFUSED
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import botocore.exceptions as botocore_errors
+import botocore.session
 import pytest
-from botocore.parsers import ResponseParserError
+from botocore.credentials import RefreshableCredentials
+from botocore.parsers import ResponseParserError, create_parser
 
 from rxddbstream.errors import (
     AccessDenied,
@@ -43,14 +46,19 @@ def failed(error: Exception) -> StreamError:
 @pytest.mark.parametrize(
     "code",
     [
+        "BandwidthLimitExceeded",
         "LimitExceededException",
+        "PriorRequestNotComplete",
         "ProvisionedThroughputExceededException",
         "RequestLimitExceeded",
+        "RequestThrottled",
+        "RequestThrottledException",
         "SlowDown",
         "Throttling",
         "ThrottlingException",
         "ThrottledException",
         "TooManyRequestsException",
+        "TransactionInProgressException",
     ],
 )
 @pytest.mark.parametrize("status", [400, 429, 503])
@@ -66,7 +74,15 @@ def test_status_429_means_too_many_calls_whatever_the_code() -> None:
 
 
 @pytest.mark.parametrize(
-    "code", ["InternalFailure", "InternalServerError", "RequestTimeout", "ServiceUnavailable"]
+    "code",
+    [
+        "IDPCommunicationError",
+        "InternalFailure",
+        "InternalServerError",
+        "RequestTimeout",
+        "RequestTimeoutException",
+        "ServiceUnavailable",
+    ],
 )
 @pytest.mark.parametrize("status", [400, 500])
 def test_the_service_is_unavailable(code: str, status: int) -> None:
@@ -74,6 +90,43 @@ def test_the_service_is_unavailable(code: str, status: int) -> None:
 
     assert type(error) is ServiceUnavailable
     assert str(error) == f"{DOING}: {code}: the reason"
+
+
+@pytest.mark.parametrize("operation", ["GetRecords", "DescribeStream"])
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        (400, b'{"__type":"com.amazonaws.dynamodb.v20120810#Thrott', MalformedAnswer),
+        (400, b"", MalformedAnswer),
+        (408, b"", ServiceUnavailable),
+        (408, b"<html>slow</html>", ServiceUnavailable),
+        (400, b"<html>The plain HTTP request was sent to HTTPS port</html>", RequestFailed),
+        (403, b"<html>proxy</html>", RequestFailed),
+    ],
+)
+def test_an_error_answer_that_was_cut_is_worth_another_try(
+    operation: str, status: int, body: bytes, kind: type[StreamError]
+) -> None:
+    model = botocore.session.get_session().get_service_model("dynamodbstreams").operation_model(operation)
+    parsed = create_parser("json").parse(
+        {"status_code": status, "headers": {}, "body": body}, model.output_shape
+    )
+
+    assert type(failed(botocore_errors.ClientError(parsed, operation))) is kind
+
+
+def test_credentials_that_were_renewed_and_have_expired_already_are_worth_another_try() -> None:
+    def over() -> dict[str, str]:
+        return {"access_key": "a", "secret_key": "b", "token": "c", "expiry_time": "2026-01-01T00:00:00Z"}
+
+    credentials = RefreshableCredentials("a", "b", "c", datetime(2026, 1, 1, tzinfo=UTC), over, "sts")
+    with pytest.raises(RuntimeError) as raised:
+        credentials.get_frozen_credentials()
+    error = failed(raised.value)
+
+    assert type(error) is ConnectionLost
+    assert str(error) == f"{DOING}: {raised.value}"
+    assert type(failed(RuntimeError("can't start new thread"))) is RequestFailed
 
 
 @pytest.mark.parametrize(("code", "status"), [("", 500), ("502", 502), ("Whatever", 503), ("504", 504)])
@@ -100,8 +153,6 @@ def test_a_position_that_no_longer_holds(code: str, kind: type[ShardFault]) -> N
 @pytest.mark.parametrize(
     "code",
     [
-        "ExpiredToken",
-        "ExpiredTokenException",
         "IncompleteSignature",
         "InvalidClientTokenId",
         "InvalidSignatureException",
@@ -117,9 +168,20 @@ def test_credentials_that_are_refused_say_what_to_do(code: str) -> None:
 
     assert type(error) is CredentialsError
     assert str(error) == (
-        f"{DOING}: {code}: the reason. The credentials are wrong or have expired: sign in again, and "
-        "check the profile and this machine's clock"
+        f"{DOING}: {code}: the reason. The credentials are wrong: sign in again, and check the profile and "
+        "this machine's clock"
     )
+    assert not isinstance(error, TransientError)
+
+
+@pytest.mark.parametrize("code", ["ExpiredToken", "ExpiredTokenException"])
+def test_credentials_that_have_expired_say_that_changed_ones_are_not_read_again(code: str) -> None:
+    error = answered(code)
+
+    assert type(error) is CredentialsError
+    assert str(error).startswith(f"{DOING}: {code}: the reason. The credentials have expired")
+    for hint in ("sign in again", "start anew", "not read again", "credential_process"):
+        assert hint in str(error)
     assert not isinstance(error, TransientError)
 
 
