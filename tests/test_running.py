@@ -657,6 +657,6 @@ def test_ctrl_c_ends_a_process_that_waits_for_a_change(body):
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=10)
         assert time.monotonic() - begun < 1.5
-    assert out.splitlines() == ["closed 3", "interrupted []"]
+    assert out.splitlines() == ["closed 4", "interrupted []"]
     assert err == ""
     assert process.returncode == 0
