@@ -41,6 +41,7 @@ from rxddbstream.errors import (
 from rxddbstream.reading import Reading
 from rxddbstream.retrying import Failures
 
+CALLS_BEFORE_FIRST_PAGE = 400  # a second, of all shards that have had none
 DOUBT_CEILING = 5.0  # seconds between two doubtful answers, of which some take many to be believed
 REFUSALS_BELIEVED = (
     3  # answers in a row, a 500 or a broken one, that are taken for "AT_TIMESTAMP is not known here"
@@ -239,16 +240,23 @@ class _Poller:
         return Listed(found, page.next_shard_id)
 
     def _delay_after(self, request: Request, answer: Answer) -> float:
-        if isinstance(answer, Iterator):
-            # One that waits may expire; but behind "latest" there is nothing yet, and others are to be opened.
-            return self._reading.poll.fastest if request == GetIterator(Latest()) else 0.0
-        if isinstance(request, LookUp) and isinstance(self._reader.next_request(), LookUp):
+        reading, reader = self._reading, self._reader
+        if isinstance(answer, Iterator) and request != GetIterator(Latest()):
+            return 0.0  # one that waits may expire
+        if isinstance(request, LookUp) and isinstance(reader.next_request(), LookUp):
             return LOOK_UP_INTERVAL
-        if self._reader.doubts:
-            return pacing.backoff(self._reader.doubts, self._reading.jitter(), ceiling=DOUBT_CEILING)
-        if isinstance(request, GetRecords):
-            return self._reading.poll.after_empty_pages(self._reader.idle_pages)
-        return 0.0
+        if reader.doubts:
+            return pacing.backoff(reader.doubts, reading.jitter(), ceiling=DOUBT_CEILING)
+        if isinstance(answer, Iterator):
+            wait = reading.poll.fastest  # behind "latest" there is nothing yet
+        elif isinstance(request, GetRecords):
+            wait = reading.poll.after_empty_pages(reader.idle_pages)
+        else:
+            wait = 0.0
+        if wait and self._last_change is None:
+            # Thousands may be opened at once, most of them idle: none is in a hurry before its first page.
+            wait = max(wait, min(reading.poll.slowest, reading.progress.shards / CALLS_BEFORE_FIRST_PAGE))
+        return wait
 
     def _retry(self, error: TransientError) -> None:
         reading = self._reading

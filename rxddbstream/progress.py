@@ -220,6 +220,11 @@ class Progress:
         self._emitted = dict(emitted)
 
     @property
+    def shards(self) -> int:
+        """How many shards are being read."""
+        return len(self._lag)
+
+    @property
     def lag(self) -> Mapping[str, float]:
         """Seconds behind, by the ID of each shard being read."""
         with self._lock:
