@@ -1,5 +1,7 @@
 """Operators that reactivex lacks.
 
+Which changes matter, and what they changed: `where`, `changed`, `diff`, `latest_by_key`, `distinct_event`.
+
 Event-time windows: `window`, `fold_window`; which windows: `tumbling`, `sliding`, `session`; what becomes of
 their changes: `count`, `sum_of`, `minimum`, `maximum`, `mean`, `latest`, `distinct_count`.
 
@@ -20,22 +22,29 @@ from reactivex import Observable, abc
 from reactivex.disposable import CompositeDisposable, Disposable, SerialDisposable
 
 from rxddbstream import handover
+from rxddbstream.core.diff import Diff
 from rxddbstream.core.folds import Fold, count, distinct_count, latest, maximum, mean, minimum, sum_of
 from rxddbstream.core.model import Change
 from rxddbstream.core.windows import Windower, WindowResult, session, sliding, tumbling
 from rxddbstream.handover import MAX_PENDING, Ended, Handover
+from rxddbstream.selecting import changed, diff, distinct_event, latest_by_key, where
 from rxddbstream.windowing import Window, fold_window, window
 
 __all__ = [
+    "Diff",
     "Fold",
     "Window",
     "WindowResult",
     "Windower",
+    "changed",
     "count",
+    "diff",
     "distinct_count",
+    "distinct_event",
     "fold_window",
     "hold",
     "latest",
+    "latest_by_key",
     "maximum",
     "mean",
     "minimum",
@@ -45,6 +54,7 @@ __all__ = [
     "sliding",
     "sum_of",
     "tumbling",
+    "where",
     "window",
 ]
 

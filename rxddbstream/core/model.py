@@ -115,6 +115,11 @@ class Change:
         return self._record
 
     @property
+    def record_as_it_came(self) -> Mapping[str, Any] | EncodedRecord:
+        """The record, decoded no further than it is by now."""
+        return self._record
+
+    @property
     def event_name(self) -> str:
         """`"INSERT"`, `"MODIFY"` or `"REMOVE"`."""
         return self._members.event_name or ""

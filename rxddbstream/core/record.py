@@ -45,7 +45,19 @@ _FIELDS = {
 }
 
 
-class Detail(msgspec.Struct, gc=False, omit_defaults=True, rename=_DETAIL):
+_OURS = {theirs: ours for ours, theirs in (_DETAIL | _FIELDS).items()}
+
+
+class Members(msgspec.Struct, gc=False):
+    """Members of an object in JSON."""
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """A member by its name in JSON, as a dict has it."""
+        value = getattr(self, _OURS.get(name, ""), None)
+        return default if value is None or value is ABSENT else value
+
+
+class Detail(Members, gc=False, omit_defaults=True, rename=_DETAIL):
     """A record's member `dynamodb`."""
 
     created_at: float | None = None
@@ -60,7 +72,7 @@ class Detail(msgspec.Struct, gc=False, omit_defaults=True, rename=_DETAIL):
 NO_DETAIL = Detail()
 
 
-class Fields(msgspec.Struct, gc=False, omit_defaults=True, rename=_FIELDS):
+class Fields(Members, gc=False, omit_defaults=True, rename=_FIELDS):
     """A record's members."""
 
     event_id: str | None = None
@@ -150,6 +162,13 @@ class Image(Mapping[str, Any]):
 
     def __contains__(self, name: object) -> bool:
         return name in self._names()
+
+    def has_same_text(self, other: Image, name: str) -> bool:
+        """Whether both have an attribute, and in the same words: a look that does not decode it."""
+        mine, theirs = self._names(), other._names()
+        if mine is self._decoded or theirs is other._decoded or name not in mine or name not in theirs:
+            return False
+        return bool(mine[name] == theirs[name])
 
     def items(self) -> ItemsView[str, Any]:
         """All attributes; faster than one by one."""
