@@ -29,6 +29,7 @@ def instrument(stream: Stream[Any], name: str, *, meter: Meter | None = None) ->
     | `rxddbstream.calls`             | counter | GetRecords calls                                          |
     | `rxddbstream.calls.empty`       | counter | those answered without a record                           |
     | `rxddbstream.retries`           | counter | calls that failed and were made again                     |
+    | `rxddbstream.late`              | counter | changes that came after their windows had closed          |
     | `rxddbstream.shards`            | gauge   | shards being read                                         |
     | `rxddbstream.lag`               | gauge   | seconds behind, of the shard that is furthest behind      |
     | `rxddbstream.watermark.age`     | gauge   | seconds since the watermark                               |
@@ -68,6 +69,7 @@ def instrument(stream: Stream[Any], name: str, *, meter: Meter | None = None) ->
     counter("rxddbstream.calls", watch(lambda it: it.calls), "{call}", "GetRecords calls")
     counter("rxddbstream.calls.empty", watch(lambda it: it.empty_calls), "{call}", "Empty GetRecords answers")
     counter("rxddbstream.retries", watch(lambda it: it.retries), "{call}", "Calls that were made again")
+    counter("rxddbstream.late", watch(lambda it: it.late), "{record}", "Changes too late for their windows")
     gauge("rxddbstream.shards", watch(lambda it: len(it.lag)), "{shard}", "Shards being read")
     gauge("rxddbstream.lag", watch(_lag), "s", "How far behind the slowest shard is")
     gauge("rxddbstream.watermark.age", watch(_age), "s", "Seconds since the watermark")

@@ -61,6 +61,7 @@ def test_each_figure_of_the_statistics_is_a_metric(reader, meter):
         "rxddbstream.calls": (statistics.calls, attributes, "{call}"),
         "rxddbstream.calls.empty": (statistics.empty_calls, attributes, "{call}"),
         "rxddbstream.retries": (0, attributes, "{call}"),
+        "rxddbstream.late": (0, attributes, "{record}"),
         "rxddbstream.shards": (3, attributes, "{shard}"),
         "rxddbstream.lag": (0.0, attributes, "s"),
     }
