@@ -31,6 +31,10 @@ class Settings:
         trickle_seconds: how long.
         slow_seconds: how long the slow observer reads.
         idle_shards: how many.
+        window_changes: how many are counted in windows, of each contender.
+        window_keys: how many changes the windows get that have a key of their own.
+        backlog_records: how many there are.
+        unaligned_records: the same, where shards run ahead of others.
     """
 
     runs: int = 5
@@ -41,6 +45,10 @@ class Settings:
     trickle_seconds: float = 20.0
     slow_seconds: float = 10.0
     idle_shards: int = 1000
+    window_changes: int = 200_000
+    window_keys: int = 1_000_000
+    backlog_records: int = 5_000_000
+    unaligned_records: int = 1_000_000
 
 
 QUICK = Settings(
@@ -50,6 +58,10 @@ QUICK = Settings(
     settle_seconds=6.0,
     trickle_seconds=5.0,
     slow_seconds=3.0,
+    window_changes=20_000,
+    window_keys=60_000,
+    backlog_records=100_000,
+    unaligned_records=100_000,
 )
 
 
@@ -62,17 +74,46 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def alone(job: Job) -> Result:
+    """One run that needs no server.
+
+    Raises:
+        MiscountError: it did not count all records, or some more than once.
+    """
+    result = run(job)
+    _tell(job, result)
+    if result.records != job.records:
+        raise MiscountError(f"{job}: {result.records} of {job.records} records")
+    return result
+
+
+def in_turns(jobs: Sequence[Job], settings: Settings) -> list[list[Result]]:
+    """Several such runs of each job.
+
+    Returns:
+        The results of each job.
+    """
+    results: list[list[Result]] = [[] for _ in jobs]
+    for _ in range(settings.runs):
+        for job, found in zip(jobs, results, strict=True):
+            found.append(alone(job))
+    return results
+
+
 def once(job: Job, content: Content) -> tuple[Result, Stats]:
     """One run, against a fresh server."""
     with serving(content) as server:
         result = run(replace(job, url=server.url, shards=content.shards, records=content.records))
         stats = server.stats()
+    _tell(job, result, f", {stats.calls.get('GetRecords', 0)} calls")
+    return result, stats
+
+
+def _tell(job: Job, result: Result, more: str = "") -> None:
     say(
         f"  {job.contender} {job.task}: {result.measured} records, {result.cpu:.2f} s CPU, "
-        f"{result.wall:.2f} s, {result.peak / MB:.0f} MB, {result.threads} threads, "
-        f"{stats.calls.get('GetRecords', 0)} calls"
+        f"{result.wall:.2f} s, {result.peak / MB:.0f} MB, {result.threads} threads{more}"
     )
-    return result, stats
 
 
 def drain(job: Job, content: Content) -> Result:

@@ -14,6 +14,7 @@ from benchmarks.measuring import MB, Result
 from benchmarks.records import PAGE_SIZE
 from benchmarks.server import Content
 from benchmarks.table import Row, at_least, at_most
+from benchmarks.windowed import backlog, many_keys, windows
 
 WORKERS = 16  # of the library's pool
 KEPT_RECORDS = 20_000
@@ -276,4 +277,7 @@ CASES: dict[str, Case] = {
     "import": imports,
     "memory": kept,
     "overlap": overlap,
+    "windows": windows,
+    "backlog": backlog,
+    "keys": many_keys,
 }

@@ -5,6 +5,8 @@
                   needed, with boto3's TypeDeserializer
     floor         the best that Python can do: http.client and a typed msgspec decoder that leaves images
                   raw; no signing, no botocore, no care for errors
+    windows       counts by key and minute: with `fold_window`, and with RxPY's own operators; no server
+    backlog       the same with `fold_window`, of a backlog that is made as it is read; no server
 
 Each is a module of its own, so that a process loads what its contender needs, and no more.
 """
@@ -23,6 +25,8 @@ MODULES = {
     "rxddbstream": "benchmarks.by_rxddbstream",
     "boto3": "benchmarks.by_boto3",
     "floor": "benchmarks.by_floor",
+    "windows": "benchmarks.by_windows",
+    "backlog": "benchmarks.by_backlog",
 }
 
 

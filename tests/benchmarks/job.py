@@ -18,12 +18,13 @@ class Job:
     """Who is to do what.
 
     Attributes:
-        contender: "rxddbstream", "boto3" or "floor".
+        contender: a module of `contenders`.
         task: what to do with the records; see the functions of `contenders`.
         url: the server.
         shards: how many it has.
         records: how many there are in all, in full pages.
-        seconds: how long to go on, for the tasks that have no last record.
+        seconds: how long to go on, for the tasks that have no last record; of the windows, over how long the
+            changes were made.
         settle: after how many seconds the steady state begins.
         start: where this library begins to read.
     """

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from benchmarks.bench import drain
+from benchmarks.bench import alone, drain
 from benchmarks.cases import CASES
 from benchmarks.job import Job
 from benchmarks.records import PAGE_SIZE, numbered, page_template
@@ -29,6 +29,22 @@ def test_what_is_done_with_the_records_loses_none(task: str) -> None:
     drain(Job("rxddbstream", task), Content(pages=2))
 
 
+@pytest.mark.parametrize(
+    ("contender", "task"),
+    [
+        ("windows", "fold_window"),
+        ("windows", "group_by_until"),
+        ("windows", "scan"),
+        ("backlog", "aligned"),
+        ("backlog", "unaligned"),
+    ],
+)
+def test_windows_count_every_record(contender: str, task: str) -> None:
+    # Raises if the counts differ.
+    result = alone(Job(contender, task, records=12_000, seconds=600.0, shards=4))
+    assert result.extra["windows"] >= 1000
+
+
 def test_pages_are_like_those_of_the_service() -> None:
     page = numbered(page_template(1767225600.0), 7)
     records = json.loads(b"[%s]" % page)
@@ -47,4 +63,4 @@ def test_the_table_says_whether_a_target_is_met() -> None:
     ]
     assert [line.split()[-1] for line in as_text(rows).splitlines()[2:]] == ["NO", "yes", "x"]
     assert as_markdown(rows).splitlines()[2] == "| a | 1 us | 2 x | >= 3 x | NO |"
-    assert set(CASES) >= {"drain", "idle", "trickle"}
+    assert set(CASES) >= {"drain", "idle", "trickle", "windows", "backlog"}
