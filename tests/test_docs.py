@@ -223,6 +223,13 @@ def test_modules_in_the_design_exist() -> None:
             assert (ROOT / "rxddbstream" / name).exists(), name
 
 
+def test_the_design_tells_of_every_module() -> None:
+    package = ROOT / "rxddbstream"
+    modules = [path for folder in (package, package / "core") for path in folder.glob("*.py")]
+    names = {path.relative_to(package).as_posix() for path in modules if path.name != "__init__.py"}
+    assert names - set(inline_code(ROOT / "docs" / "design.md")) == set()
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
     for link in re.findall(r"\]\(([^)]+)\)", page.read_text()):
