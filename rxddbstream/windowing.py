@@ -335,15 +335,13 @@ class _Windowing(Generic[K, R]):
         with self._lock:
             self._watermarks[progress] = value
             watermark = min(self._watermarks.values())
-            closed = self._windows.advance(watermark)
-            if not closed.results and not closed.release:
-                return
             try:
+                closed = self._windows.advance(watermark)
                 wanted = self._emit(closed)
             except BaseException as error:  # noqa: BLE001 - whoever tells the watermark has no use for it
                 self._observer.on_error(error)  # type: ignore[arg-type]
                 return
-            if wanted:
+            if wanted and (closed.results or closed.release):
                 # In this order: a crash in between must not have the windows emitted again, or not at all.
                 for reading in self._watermarks:
                     if reading is not None:

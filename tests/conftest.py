@@ -1,4 +1,7 @@
-"""What every test gets: no real AWS account, no thread left behind, DynamoDB Local on demand."""
+"""What every test gets: no real AWS account, no thread left behind, DynamoDB Local on demand.
+
+What takes long over DynamoDB Local runs beside the other tests: see `scenarios.py`.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +11,29 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
+import scenarios
 from dynamodb_local import ACCESS_KEY, RACING, REGION, SECRET_KEY, DynamoDBLocal, missing
 
-LOCAL_FIXTURES = {"dynamodb_local", "racing_dynamodb_local"}
+LOCAL_FIXTURES = {"dynamodb_local", "racing_dynamodb_local", "scenario"}
 
 
 # First, so that `-m local` sees the marker.
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if LOCAL_FIXTURES & set(getattr(item, "fixturenames", ())):
+        if LOCAL_FIXTURES & _fixtures(item):
             item.add_marker("local")
+        if "scenario" in _fixtures(item):
+            item.add_marker(pytest.mark.timeout(300))
+    # When the scenarios have had time to end; then what needs the racing clock without a load.
+    items.sort(key=lambda item: ("racing_dynamodb_local" in _fixtures(item), "scenario" in _fixtures(item)))
+
+
+def _fixtures(item: pytest.Item) -> set[str]:
+    return set(getattr(item, "fixturenames", ()))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -79,3 +92,36 @@ def _started(speed: int) -> Iterator[DynamoDBLocal]:
         pytest.skip(reason)
     with DynamoDBLocal.start(speed) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def running_scenarios(
+    request: pytest.FixtureRequest, no_real_aws: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[scenarios.Running]:
+    """The scenarios that are selected."""
+    names = _selected_scenarios(request.session)
+    fixtures = {1: "dynamodb_local", RACING: "racing_dynamodb_local"}
+    servers = {speed: request.getfixturevalue(fixtures[speed]) for speed in scenarios.speeds_for(names)}
+    running = scenarios.Running(names, servers, tmp_path_factory.mktemp("scenarios"))
+    yield running
+    running.close()
+
+
+def _selected_scenarios(session: pytest.Session) -> set[str]:
+    selected = (item for item in session.items if "scenario" in _fixtures(item))
+    return {item.callspec.params["scenario"] for item in selected if isinstance(item, pytest.Function)}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def scenarios_begin_first(request: pytest.FixtureRequest) -> None:
+    """Have them run beside all other tests. If they cannot, that is for those who need them to tell."""
+    if _selected_scenarios(request.session):
+        with suppress(Exception, pytest.skip.Exception, pytest.fail.Exception):
+            request.getfixturevalue("running_scenarios")
+
+
+@pytest.fixture
+def scenario(request: pytest.FixtureRequest) -> scenarios.Result:
+    """The result of a scenario; its name is the parameter."""
+    running: scenarios.Running = request.getfixturevalue("running_scenarios")
+    return running.result(request.param)

@@ -17,6 +17,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from dynamodb_local import RACING, DynamoDBLocal
 from moto import mock_aws
+from scenarios import Result
 
 NO_SUCH_SHARD = "shardId-00000001700000000000-deadbeef"
 NO_SUCH_LABEL = "2020-01-01T00:00:00.000"
@@ -178,45 +179,29 @@ class TestRacingClock:
         error = ("ExpiredIteratorException", "")
         assert refusal(streams.get_records, ShardIterator=old) == error
 
-    def test_a_shard_rolls_over(self, racing_dynamodb_local: DynamoDBLocal, streams: Any) -> None:
-        # An idle shard does so as well, and has one successor.
-        arn = racing_dynamodb_local.create_table("roll-over")
-        put(racing_dynamodb_local, "roll-over", "a", "b")
-        deadline = time.monotonic() + 20
-        while len(listed := shards(streams, arn)) < 2 and time.monotonic() < deadline:
-            time.sleep(0.1)
-        parent, child = listed
-        assert child["ParentShardId"] == parent["ShardId"]
-        assert "EndingSequenceNumber" in parent["SequenceNumberRange"]
-        assert "EndingSequenceNumber" not in child["SequenceNumberRange"]
 
-        # The last page of a closed shard comes with its records and with nothing to go on with.
-        sequence_numbers = []
-        page: dict[str, Any] = {"NextShardIterator": iterator(streams, arn, parent["ShardId"])}
-        while following := page.get("NextShardIterator"):
-            page = streams.get_records(ShardIterator=following, Limit=1)
-            assert len(page["Records"]) == 1
-            sequence_numbers.append(page["Records"][0]["dynamodb"]["SequenceNumber"])
-        assert len(sequence_numbers) == 2
-        assert parent["SequenceNumberRange"]["EndingSequenceNumber"] == sequence_numbers[-1]
+@pytest.mark.parametrize("scenario", ["rolled-over"], indirect=True)
+def test_a_shard_rolls_over(scenario: Result) -> None:
+    # An idle shard does so as well, and has one successor.
+    parent, child = scenario["listed"]
+    assert child["ParentShardId"] == parent["ShardId"]
+    assert "EndingSequenceNumber" in parent["SequenceNumberRange"]
+    assert "EndingSequenceNumber" not in child["SequenceNumberRange"]
 
-        # After the last record there is one more answer: empty, and again the end.
-        after_last = streams.get_shard_iterator(
-            StreamArn=arn,
-            ShardId=parent["ShardId"],
-            ShardIteratorType="AFTER_SEQUENCE_NUMBER",
-            SequenceNumber=sequence_numbers[-1],
-        )["ShardIterator"]
-        page = streams.get_records(ShardIterator=after_last)
-        assert page["Records"] == []
-        assert "NextShardIterator" not in page
+    # The last page of a closed shard comes with its records and with nothing to go on with.
+    assert [len(page["Records"]) for page in scenario["pages"]] == [1, 1]
+    assert "NextShardIterator" not in scenario["pages"][-1]
+    last = scenario["pages"][-1]["Records"][0]["dynamodb"]["SequenceNumber"]
+    assert parent["SequenceNumberRange"]["EndingSequenceNumber"] == last
 
-        # The listing pages.
-        first = streams.describe_stream(StreamArn=arn, Limit=1)["StreamDescription"]
-        assert [shard["ShardId"] for shard in first["Shards"]] == [parent["ShardId"]]
-        assert first["LastEvaluatedShardId"] == parent["ShardId"]
-        rest = shards(streams, arn, ExclusiveStartShardId=parent["ShardId"])
-        assert [shard["ShardId"] for shard in rest] == [child["ShardId"]]
+    # After the last record there is one more answer: empty, and again the end.
+    assert scenario["after_last"]["Records"] == []
+    assert "NextShardIterator" not in scenario["after_last"]
+
+    # The listing pages.
+    assert [shard["ShardId"] for shard in scenario["first"]["Shards"]] == [parent["ShardId"]]
+    assert scenario["first"]["LastEvaluatedShardId"] == parent["ShardId"]
+    assert [shard["ShardId"] for shard in scenario["rest"]] == [child["ShardId"]]
 
 
 class TestMoto:

@@ -281,6 +281,28 @@ def test_an_observer_that_raises_at_a_closing_window_ends_the_stream_with_its_er
     assert not any(text.startswith("1 AFTER") for text in store.load(sim.arn).values())
 
 
+@pytest.mark.parametrize("windower", [dops.tumbling(60), dops.session(10)])
+@pytest.mark.parametrize("broken", ["step", "result"])
+def test_a_fold_that_raises_ends_the_stream_with_its_error(scheduler, windower, broken):
+    sim = SimulatedStream(scheduler=scheduler)
+    errors = []
+
+    def fail(*_):
+        raise ValueError("no more")
+
+    functions = {"seed": int, "step": lambda total, change: total + 1, "result": lambda total: total}
+    fold = dops.Fold(**{**functions, broken: fail})
+    windows = dops.fold_window(windower, fold=fold)
+    changes_of(sim, scheduler).pipe(windows).subscribe(lambda _: None, errors.append)
+    sim.put("a")
+    scheduler.advance_by(120)
+    calls = sim.calls["GetRecords"]
+    scheduler.advance_by(120)
+
+    assert [str(error) for error in errors] == ["no more"]
+    assert sim.calls["GetRecords"] == calls
+
+
 def test_two_streams_close_their_windows_by_the_slower_one(scheduler):
     fast, slow = SimulatedStream("fast", scheduler=scheduler), SimulatedStream("slow", scheduler=scheduler)
     slow.script("GetRecords", None, *["ThrottlingException"] * 12)

@@ -80,7 +80,7 @@ def count() -> Fold[Any, int, int]:
     return Fold(int, lambda number, _: number + 1, _same)
 
 
-def sum_of(get: Callable[[T], Number]) -> Fold[T, Number, Number]:
+def sum_of(get: Callable[[T], Number]) -> Fold[T, Any, Number]:
     """The sum of what `get` takes from each change; exact for `int` and `Decimal`.
 
     >>> sum_of(lambda order: order["total"]).of([{"total": 3}, {"total": 4}])

@@ -68,7 +68,7 @@ EMPTY_PAGES_AT_TIP = 20
 EMPTY_PAGES_WHEN_LATE = 4
 DENIALS_BELIEVED = 5  # where a clock jumps; with the waits between them, it takes ten to come to `DENIED_FOR`
 DENIED_FOR = timedelta(seconds=20)
-CUT_ANSWERS_BELIEVED = 30  # ten came in a row by chance where three answers in five were cut
+CUT_ANSWERS_BELIEVED = 100  # ten came in a row by chance where three answers in five were cut
 EMPTY_PAGES_WHEN_QUIET = 4
 QUIET_FOR = timedelta(seconds=2)
 SERVICE_TIME_RESOLUTION = timedelta(seconds=1)  # the Date header of HTTP has whole seconds
