@@ -17,8 +17,13 @@ from reactivex.subject import Subject
 from reactivex.testing import TestScheduler
 
 import rxddbstream as rxd
+import rxddbstream.discovery
 from rxddbstream import operators as dops
+from rxddbstream.core.frontier import Frontier
+from rxddbstream.core.watermark import SETTLING
 from rxddbstream.errors import ConfigurationError, HeldTooLate
+from rxddbstream.keeping import Keeper
+from rxddbstream.progress import Progress
 from rxddbstream.testing import Faults, SimulatedStream
 
 BEGAN = 1_000_020.0  # the start of a minute
@@ -511,3 +516,172 @@ def test_a_stop_in_order_emits_no_window_twice(scheduler):
     assert set(windows.values()) == {1}
     assert sum(result.value for _, result in consumer.results) == 200 * 3
     assert consumer.late == []
+
+
+# --- checkpoints that are written at a bad moment -----------------------------------------------
+
+SLIDING = dops.sliding(60, every=30)  # a change that is read again is in windows that were emitted, too
+
+
+@pytest.fixture
+def keepers(monkeypatch):
+    """Those of the runs, so that a test can have one write."""
+    found = []
+
+    class Noted(Keeper):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            found.append(self)
+
+    monkeypatch.setattr(rxddbstream.discovery, "Keeper", Noted)
+    return found
+
+
+class Sums:
+    """Runs that sum up the changes of a stream in windows that overlap."""
+
+    def __init__(self, sim, scheduler):
+        self.sim, self.scheduler = sim, scheduler
+        self.store = rxd.MemoryCheckpoints()
+        self.results = []
+
+    def run(self, store, on_next):
+        windows = dops.fold_window(SLIDING, fold=dops.sum_of(lambda change: change.new_image["n"]))
+        return changes_of(self.sim, self.scheduler, checkpoints=store).pipe(windows).subscribe(on_next)
+
+    def resume(self, kept):
+        """What a run emits that begins with these checkpoints."""
+        store, results = rxd.MemoryCheckpoints(), []
+        store.save(self.sim.arn, kept)
+        with self.run(store, results.append):
+            self.scheduler.advance_by(150)
+        return results
+
+
+def sums(*results):
+    """The values of each window; more than one is a contradiction."""
+    found = defaultdict(set)
+    for result in results:
+        found[result.start.timestamp() - BEGAN].add(result.value)
+    return dict(found)
+
+
+#   10    40    70
+#   1     2     4
+ALL_SUMS = {-30: {1}, 0: {3}, 30: {6}, 60: {4}}
+
+
+def put_three(sim, scheduler):
+    scheduler.advance_by(10)
+    for number in (1, 2, 4):
+        sim.put("a", n=number)
+        scheduler.advance_by(30)
+
+
+def test_checkpoints_written_while_windows_are_emitted_lose_none_and_change_none(
+    scheduler, keepers, monkeypatch
+):
+    sim = SimulatedStream(scheduler=scheduler)
+    consumer = Sums(sim, scheduler)
+    written = []  # how many windows had been taken, and what was kept then
+    released = Frontier.release
+
+    def write():
+        keepers[0].flush()
+        written.append((len(consumer.results), dict(consumer.store.load(sim.arn))))
+
+    def take(result):
+        write()
+        consumer.results.append(result)
+
+    def release(frontier, change):
+        released(frontier, change)
+        write()
+
+    with monkeypatch.context() as patch, consumer.run(consumer.store, take):
+        patch.setattr(Frontier, "release", release)
+        put_three(sim, scheduler)
+        scheduler.advance_by(60)
+
+    assert sums(*consumer.results) == ALL_SUMS
+    assert len(written) == 4 + 3
+    for taken, kept in written:
+        assert sums(*consumer.results[:taken], *consumer.resume(kept)) == ALL_SUMS
+
+
+def test_windows_that_close_while_a_checkpoint_is_gathered_do_not_change(scheduler, keepers, monkeypatch):
+    sim = SimulatedStream(scheduler=scheduler)
+    consumer = Sums(sim, scheduler)
+    emitted = Progress.emitted.fget
+
+    def overtaken(progress):
+        before = emitted(progress)
+        monkeypatch.undo()
+        # Another worker closes the window that ends at 60.
+        progress.caught_up(sim.shards[0].id, datetime.fromtimestamp(BEGAN + 60 + SETTLING, UTC))
+        return before
+
+    with consumer.run(consumer.store, consumer.results.append):
+        scheduler.advance_by(10)
+        sim.put("a", n=1)
+        scheduler.advance_by(30)
+        sim.put("a", n=2)
+        scheduler.advance_by(5)
+        assert sums(*consumer.results) == {-30: {1}}
+        monkeypatch.setattr(Progress, "emitted", property(overtaken))
+        keepers[0].flush()
+        assert sums(*consumer.results) == {-30: {1}, 0: {3}}
+        kept = dict(consumer.store.load(sim.arn))
+
+    assert sums(*consumer.results, *consumer.resume(kept)) == {-30: {1}, 0: {3}, 30: {2}}
+
+
+def test_what_was_emitted_is_not_read_again(scheduler):
+    sim = SimulatedStream(scheduler=scheduler)
+    consumer = Sums(sim, scheduler)
+    with consumer.run(consumer.store, consumer.results.append):
+        put_three(sim, scheduler)
+        scheduler.advance_by(60)
+    stream = changes_of(sim, scheduler, checkpoints=consumer.store)
+    with stream.subscribe(lambda _: None):
+        scheduler.advance_by(10)
+
+    assert stream.statistics().records == 0
+
+
+@pytest.mark.parametrize("follow", [True, False])
+def test_windows_that_nobody_wanted_any_more_come_in_the_next_run(scheduler, follow):
+    sim = SimulatedStream(scheduler=scheduler)
+    store, results = rxd.MemoryCheckpoints(), []
+    windows = dops.fold_window(dops.tumbling(60), key=by_id, fold=dops.count())
+    sim.put("a")
+    sim.put("b")
+    # The stream goes on when its only subscriber has left.
+    stream = changes_of(sim, scheduler, checkpoints=store, follow=follow).pipe(ops.publish())
+    stream.pipe(windows, ops.take(1)).subscribe(results.append)
+    with stream.connect():
+        scheduler.advance_by(120)
+    assert [result.key for result in results] == ["a"]
+
+    results.clear()
+    with changes_of(sim, scheduler, checkpoints=store).pipe(windows).subscribe(results.append):
+        scheduler.advance_by(120)
+    assert [(result.key, result.value) for result in results] == [("a", 1), ("b", 1)]
+
+
+@pytest.mark.xfail(strict=True, reason="the watermark waits for children that an earlier run has read")
+def test_windows_close_where_a_shard_is_read_again_and_its_children_are_not(scheduler):
+    sim = SimulatedStream(scheduler=scheduler)
+    consumer = Consumer(sim, scheduler, dops.tumbling(20))
+    sim.put("a", n=1)
+    sim.roll_over()
+    sim.roll_over()
+    scheduler.advance_by(11)
+    # The window holds the first shard; the second one had nothing, and is done with.
+    kept = [consumer.store.load(sim.arn)[shard.id][0] for shard in sim.shards[:2]]
+    assert kept == ["0", "2"]
+    consumer.stop()
+    scheduler.advance_by(600)
+    consumer.subscription.dispose()
+
+    assert [(result.key, result.value) for _, result in consumer.results] == [("a", 1)]

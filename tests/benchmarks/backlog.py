@@ -58,7 +58,7 @@ class Backlog:
         pages: the fewest and the most records in an answer.
 
     Attributes:
-        apart: by how many seconds the shard that was read furthest was ahead of the last one, at most.
+        ahead: by how many seconds each shard was ahead of the last one, at most.
     """
 
     def __init__(
@@ -74,19 +74,30 @@ class Backlog:
     ) -> None:
         self.records = records
         self.shards = _shards(records, shards, spread, *pages)
-        self.apart = 0.0
         self._begins_at = math.floor(ends_at - seconds)
         self._ends_at = ends_at
         self._seconds = seconds
         self._keys = keys
         self._by_id = {shard.id: shard for shard in self.shards}
         self._read_up_to = dict.fromkeys(self._by_id, float(self._begins_at))
+        self.ahead = dict.fromkeys(self._by_id, 0.0)
         self._lock = threading.Lock()
 
     @property
     def longest_page(self) -> float:
         """Seconds that the changes of one answer are apart, at most."""
-        return max(shard.page * self._seconds / shard.records for shard in self.shards)
+        return max(map(self._length_of_page, self.shards))
+
+    @property
+    def furthest(self) -> float:
+        """By how many seconds a shard was ahead, at most, other than by the pages that it may have in hand.
+
+        They are two: one that is delivered, and one that was asked for meanwhile.
+        """
+        return max(self.ahead[shard.id] - 2 * self._length_of_page(shard) for shard in self.shards)
+
+    def _length_of_page(self, shard: BacklogShard) -> float:
+        return shard.page * self._seconds / shard.records
 
     def time_of(self, shard: BacklogShard, number: int) -> float:
         """When the shard's record of that number was written: in whole seconds, as the service says it."""
@@ -126,8 +137,7 @@ class Backlog:
     def _note(self, shard_id: str, time: float) -> None:
         with self._lock:
             self._read_up_to[shard_id] = time
-            times = self._read_up_to.values()
-            self.apart = max(self.apart, max(times) - min(times))
+            self.ahead[shard_id] = max(self.ahead[shard_id], time - min(self._read_up_to.values()))
 
 
 def _shards(records: int, number: int, spread: float, fewest: int, most: int) -> list[BacklogShard]:

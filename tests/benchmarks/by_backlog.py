@@ -51,7 +51,8 @@ def do(job: Job) -> Result:
     meter.result.extra = extra | {
         "late": stream.statistics().late,
         "open": watched.most_open,
-        "apart": backlog.apart,
+        "apart": max(backlog.ahead.values()),
+        "furthest": backlog.furthest,
         "page": backlog.longest_page,
         "end": resident(),
     }
