@@ -254,7 +254,7 @@ class Discovery:
         self._emit(ready)
 
     def _emit(self, ready: list[Ready]) -> None:
-        self._progress.opened(ready, self._reading.listed_at)
+        self._progress.opened(ready, self._reading.listed_at, self._lineage.predecessor)
         for start in ready:
             self._observer.on_next(ShardStream(start.shard, start.position, pages(self._reading, start)))
 

@@ -42,7 +42,7 @@ from rxddbstream.reading import Reading
 from rxddbstream.retrying import Failures
 
 CALLS_BEFORE_FIRST_PAGE = 400  # a second, of all shards that have had none
-DOUBT_CEILING = 2.0  # seconds between two doubtful answers, of which some take many to be believed
+DOUBT_CEILING = 5.0  # seconds between two doubtful answers, of which some take many to be believed
 REFUSALS_BELIEVED = (
     3  # answers in a row, a 500 or a broken one, that are taken for "AT_TIMESTAMP is not known here"
 )

@@ -18,6 +18,7 @@ from reactivex import abc
 from reactivex.disposable import Disposable
 
 from rxddbstream.core.lineage import Ready
+from rxddbstream.core.model import Shard
 from rxddbstream.core.position import AtTime, Latest
 from rxddbstream.core.record import EncodedRecord
 from rxddbstream.core.watermark import SETTLING, Watermark
@@ -122,8 +123,14 @@ class Progress:
         self._numbers = count()
         self._listeners: set[Callable[[float], object]] = set()
 
-    def opened(self, ready: Iterable[Ready], listed_at: datetime) -> None:
-        """These shards begin to be read; to be told before any of them is."""
+    def opened(
+        self, ready: Iterable[Ready], listed_at: datetime, predecessor: Callable[[Shard], str | None]
+    ) -> None:
+        """These shards begin to be read; to be told before any of them is.
+
+        Args:
+            predecessor: which shard is read before one.
+        """
         with self._lock:
             for shard, position in ready:
                 at: float | None = None
@@ -131,7 +138,7 @@ class Progress:
                     at = position.time.timestamp()
                 elif isinstance(position, Latest):
                     at = listed_at.timestamp() - SETTLING
-                self._watermark.opened(shard.id, shard.parent_id, at)
+                self._watermark.opened(shard.id, predecessor(shard), at)
                 self._lag[shard.id] = 0.0
         self._tell()
 

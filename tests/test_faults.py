@@ -128,7 +128,7 @@ def test_a_service_that_ends_shards_with_nothing_at_all_is_believed_when_the_lis
             return answer if answer["Records"] or "NextShardIterator" in answer else {}
 
     reader = read(sim, scheduler, client=Bare(), start="trim_horizon")
-    scheduler.advance_by(300)
+    scheduler.advance_by(900)
     assert reader.ids == ids(sim.records)
 
 

@@ -669,7 +669,6 @@ def test_windows_that_nobody_wanted_any_more_come_in_the_next_run(scheduler, fol
     assert [(result.key, result.value) for result in results] == [("a", 1), ("b", 1)]
 
 
-@pytest.mark.xfail(strict=True, reason="the watermark waits for children that an earlier run has read")
 def test_windows_close_where_a_shard_is_read_again_and_its_children_are_not(scheduler):
     sim = SimulatedStream(scheduler=scheduler)
     consumer = Consumer(sim, scheduler, dops.tumbling(20))

@@ -142,6 +142,18 @@ class Lineage:
         number = after.sequence_number if isinstance(after, After) else None
         return Gap(shard_id, number, f"what follows {number or 'its beginning'} was in a shard that is gone")
 
+    def predecessor(self, shard: Shard) -> str | None:
+        """The shard that is read before this one: its parent, or the nearest ancestor that is not done.
+
+        What an earlier run has read to the end is not read again, though what it continues may be: a window
+        was open there.
+        """
+        parent_id, passed = shard.parent_id, {shard.id}
+        while parent_id in self._kept and self._kept[parent_id] is None and parent_id not in passed:
+            passed.add(parent_id)
+            parent_id = self._shards[parent_id].parent_id if parent_id in self._shards else None
+        return parent_id
+
     def childless(self) -> list[str]:
         """Shards read to the end whose children have not been listed yet."""
         return list(self._childless)

@@ -75,7 +75,7 @@ def _source(pages: list[list[rxd.Change]], backlog: Backlog, progress: Progress)
         observer: abc.ObserverBase[rxd.Change], _: abc.SchedulerBase | None = None
     ) -> abc.DisposableBase:
         shards = [Ready(Shard(shard.id), TrimHorizon()) for shard in backlog.shards]
-        progress.opened(shards, datetime.now(UTC))
+        progress.opened(shards, datetime.now(UTC), lambda shard: shard.parent_id)
         on_next = observer.on_next
         for page in pages:
             for change in page:
