@@ -189,7 +189,7 @@ def test_nothing_is_lost_and_little_comes_twice(parents, options, history, happe
         if delay:
             scheduler.advance_by(delay)
     written = set(ids(sim.records[before:]))
-    for _ in range(600):  # minutes: nine calls in ten may fail
+    for _ in range(1000):  # minutes: nine calls in ten may fail
         scheduler.advance_by(60)
         if written <= consumer.delivered | set(consumer.runs[-1].ids):
             break
