@@ -43,9 +43,8 @@ from rxddbstream.retrying import Failures
 
 CALLS_BEFORE_FIRST_PAGE = 400  # a second, of all shards that have had none
 DOUBT_CEILING = 5.0  # seconds between two doubtful answers, of which some take many to be believed
-REFUSALS_BELIEVED = (
-    3  # answers in a row, a 500 or a broken one, that are taken for "AT_TIMESTAMP is not known here"
-)
+# So many 500s or broken answers in a row are taken for "AT_TIMESTAMP is not known here".
+REFUSALS_BELIEVED = 3
 LOOK_UP_INTERVAL = 0.5  # seconds between two pages of a look-up; an account may ask for ten a second
 
 
