@@ -29,7 +29,7 @@ import pytest
 
 import rxddbstream
 import rxddbstream.operators
-from rxddbstream.arguments import parse
+from rxddbstream.cli.arguments import COMMANDS, parse
 from rxddbstream.demo import REGION
 
 ROOT = Path(__file__).parent.parent
@@ -184,7 +184,9 @@ def test_command_lines_are_understood(arguments: list[str]) -> None:
 
 
 def test_options_in_the_text_are_in_the_help() -> None:
-    known = set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", "".join(map(help_of, ([], ["demo"], ["shards"])))))
+    known = set(
+        re.findall(r"(?<![\w-])--?[a-z][\w-]*", "".join(map(help_of, [[], *([name] for name in COMMANDS)])))
+    )
     named = {
         option
         for page in PAGES
