@@ -52,6 +52,7 @@ class StreamClient:
         now: the time, for answers that come without a Date header.
 
     Attributes:
+        arn: the stream's ARN.
         answered_at: the service's time of the last answer, be it an error.
     """
 
@@ -59,7 +60,12 @@ class StreamClient:
         self.arn = arn
         self._boto = boto
         self._now = now
-        self.answered_at = now()
+        self.answered_at = self._noted_at = now()
+
+    @property
+    def time(self) -> datetime:
+        """The service's time by now: that of its last answer, and what has passed since by our clock."""
+        return self.answered_at + (self._now() - self._noted_at)
 
     def list_shards(self, after: str | None = None, children_of: str | None = None) -> ShardPage:
         """A page of the listing, or of one shard's children where the service can filter them."""
@@ -135,7 +141,9 @@ class StreamClient:
             answered_at = parsedate_to_datetime(headers["date"]).astimezone(UTC)
         except (KeyError, ValueError):
             answered_at = self._now()
-        self.answered_at = answered_at  # last one wins; the threads' answers are close together
+        if answered_at != self.answered_at:  # a header has whole seconds: count from the first with this one
+            self._noted_at = self._now()
+            self.answered_at = answered_at  # last one wins; the threads' answers are close together
         return answered_at
 
 

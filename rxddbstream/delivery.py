@@ -13,6 +13,7 @@ from reactivex import Observable, abc
 from reactivex.disposable import CompositeDisposable, Disposable, SingleAssignmentDisposable
 from reactivex.scheduler import CurrentThreadScheduler
 
+from rxddbstream.client import StreamClient
 from rxddbstream.core.model import Change, Page, Shard
 from rxddbstream.core.position import Position
 from rxddbstream.scheduler import TimerPoolScheduler
@@ -30,13 +31,17 @@ class ShardStream(Observable[Change]):
         shard: which shard.
         position: where its reading begins.
         pages: the same changes, a page at a time.
+        client: what asks the service; it knows the stream's ARN, and the service's time.
     """
 
-    def __init__(self, shard: Shard, position: Position, pages: Observable[Page]) -> None:
+    def __init__(
+        self, shard: Shard, position: Position, pages: Observable[Page], client: StreamClient
+    ) -> None:
         super().__init__()
         self.shard = shard
         self.position = position
         self.pages = pages
+        self.client = client
 
     def _subscribe_core(
         self, observer: abc.ObserverBase[Change], scheduler: abc.SchedulerBase | None = None

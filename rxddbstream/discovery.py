@@ -60,6 +60,7 @@ class Discovery:
 
     Args:
         connect: makes the client; may fail, and is tried again where that may help.
+        until: with `follow=False`, the service's time to end at; by default, that of subscribing.
         scheduler: where the discovery runs.
         polls: where the shards are polled.
         progress: is told how far the reading has come.
@@ -72,6 +73,7 @@ class Discovery:
         *,
         start: Start,
         follow: bool,
+        until: datetime | None,
         poll: pacing.Poll,
         checkpoints: CheckpointStore | None,
         on_gap: OnGap,
@@ -84,6 +86,7 @@ class Discovery:
         self._connect = connect
         self._start = start
         self._follow = follow
+        self._until = until
         self._poll = poll
         self._checkpoints = checkpoints
         self._keeper: Keeper | None = None
@@ -153,6 +156,7 @@ class Discovery:
             scheduler=self._polls,
             poll=self._poll,
             bounded=not self._follow,
+            until=self._until,
             listed_at=listed_at,
             began=began_at,
             closed_before={shard.id for shard in shards if shard.is_closed and began_at == listed_at},
@@ -256,7 +260,8 @@ class Discovery:
     def _emit(self, ready: list[Ready]) -> None:
         self._progress.opened(ready, self._reading.listed_at, self._lineage.predecessor)
         for start in ready:
-            self._observer.on_next(ShardStream(start.shard, start.position, pages(self._reading, start)))
+            found = pages(self._reading, start)
+            self._observer.on_next(ShardStream(start.shard, start.position, found, self._ask.client))
 
     def _list_again(self) -> Generator[Wait, None, set[str]]:
         """List all shards; their IDs."""

@@ -15,6 +15,8 @@
     ├── CheckpointError              checkpoints cannot be kept
     │   ├── CheckpointLocked         ... because somebody else uses them
     │   └── CheckpointUnreadable     ... because what is there is broken, or of another program
+    ├── CaptureError                 a capture cannot be written
+    │   └── CaptureUnreadable        ... or read: there is none, or it is broken, or of another program
     ├── TransientError               worth another try; retried by the library
     │   ├── Throttled                too many calls
     │   ├── ServiceUnavailable       a 5xx answer
@@ -106,6 +108,14 @@ class CheckpointLocked(CheckpointError):
 
 class CheckpointUnreadable(CheckpointError):
     """The store holds something that this library did not write, or that was damaged."""
+
+
+class CaptureError(StreamError):
+    """A capture cannot be written. What was written before can be replayed."""
+
+
+class CaptureUnreadable(CaptureError):
+    """A file cannot be replayed; the message names it, and the line."""
 
 
 class TransientError(StreamError):

@@ -99,6 +99,7 @@ class _Poller:
             now=reading.client.answered_at,
             last_answer=last_answer,
             bounded=reading.bounded,
+            until=reading.until,
             began=reading.began,
             predates=start.shard.id in reading.closed_before,
             frontier=self._frontier,

@@ -60,9 +60,9 @@ class Counts:
         self._records = self._bytes = self._calls = self._empty_calls = self._retries = self._late = 0
         self._newest: Progress | None = None
 
-    def begin(self) -> Progress:
-        """There is a new subscription."""
-        self._newest = progress = Progress(self)
+    def begin(self, alignment: float | None = None) -> Progress:
+        """There is a new subscription; see `Progress`."""
+        self._newest = progress = Progress(self, alignment)
         return progress
 
     def called(self) -> None:
@@ -107,18 +107,22 @@ class Counts:
 class Progress:
     """How far one subscription has come.
 
+    Args:
+        alignment: how many seconds a shard may be ahead of the slowest; None: any, but for windows.
+
     Attributes:
         counts: where its calls are counted.
     """
 
-    def __init__(self, counts: Counts) -> None:
+    def __init__(self, counts: Counts, alignment: float | None = None) -> None:
         self.counts = counts
+        self._always_aligned = alignment
         self._lock = threading.Lock()  # guards what follows; never held while calling out
         self._watermark = Watermark()
         self._lag: dict[str, float] = {}
         self._told = -inf
         self._emitted: dict[str, float] = {}
-        self._alignment: float | None = None
+        self._alignment = alignment
         self._waiting: list[tuple[float, int, Callable[[], object]]] = []  # a heap
         self._numbers = count()
         self._listeners: set[Callable[[float], object]] = set()
@@ -196,7 +200,7 @@ class Progress:
             with self._lock:
                 self._listeners.discard(listener)
                 if not self._listeners:
-                    self._alignment = None
+                    self._alignment = self._always_aligned
             self._tell()
 
         return Disposable(stop)
@@ -208,7 +212,8 @@ class Progress:
             The watermark at which it had emitted its windows in an earlier run, as far as that was kept.
         """
         with self._lock:
-            self._alignment = max(self._alignment or ALIGNMENT, span)
+            if self._always_aligned is None:
+                self._alignment = max(self._alignment or ALIGNMENT, span)
             return self._emitted.get(name)
 
     def emitted_windows(self, name: str, watermark: float) -> None:

@@ -33,7 +33,8 @@ class Reading:
         client: the stream.
         scheduler: where polls run.
         poll: how often.
-        bounded: whether to end at `listed_at`.
+        bounded: whether to end, at `until` or at `listed_at`.
+        until: the service's time to wait for.
         listed_at: the service's time of the first listing.
         began: the same, of the consumer's first run.
         closed_before: the IDs of the shards that were listed as closed when the consumer began.
@@ -53,6 +54,7 @@ class Reading:
     scheduler: abc.SchedulerBase
     poll: pacing.Poll
     bounded: bool
+    until: datetime | None
     listed_at: datetime
     began: datetime
     closed_before: Collection[str]

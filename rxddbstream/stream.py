@@ -12,6 +12,7 @@ from reactivex import Observable, abc
 from reactivex.disposable import CompositeDisposable, Disposable
 
 from rxddbstream.checkpoints import CheckpointStore
+from rxddbstream.client import StreamClient
 from rxddbstream.connecting import connect
 from rxddbstream.core.model import Change
 from rxddbstream.core.pacing import Poll
@@ -118,7 +119,7 @@ def changes(
         profile_name=profile_name,
         endpoint_url=endpoint_url,
     )
-    return Stream(partial(merge_shards, source), source._counts)
+    return merged(source)
 
 
 def shards(
@@ -155,8 +156,59 @@ def shards(
     >>> from reactivex import operators as ops
     >>> per_shard = shards("orders").pipe(ops.flat_map(lambda shard: shard.pipe(ops.count())))
     """
-    counts = Counts()
     _check(stream, start, on_gap, checkpoints, client, session, region_name, profile_name, endpoint_url)
+
+    def find(now: Callable[[], datetime]) -> StreamClient:
+        return connect(
+            stream,
+            now=now,
+            client=client,
+            session=session,
+            region_name=region_name,
+            profile_name=profile_name,
+            endpoint_url=endpoint_url,
+            connections=WORKERS + 1,
+        )
+
+    return shards_of(
+        find,
+        start=start,
+        follow=follow,
+        checkpoints=checkpoints,
+        on_gap=on_gap,
+        events=events,
+        poll=poll,
+        scheduler=scheduler,
+    )
+
+
+def merged(source: Stream[ShardStream]) -> Stream[Change]:
+    """The changes of all shards; it counts where they do."""
+    return Stream(partial(merge_shards, source), source._counts)
+
+
+def shards_of(
+    find: Callable[[Callable[[], datetime]], StreamClient],
+    *,
+    start: Start = "latest",
+    follow: bool = True,
+    until: datetime | None = None,
+    alignment: float | None = None,
+    checkpoints: CheckpointStore | None = None,
+    on_gap: OnGap = "raise",
+    events: EventObserver | None = None,
+    poll: Poll | None = None,
+    scheduler: abc.SchedulerBase | None = None,
+) -> Stream[ShardStream]:
+    """The shards of whatever stream each subscription finds.
+
+    Args:
+        find: makes the client, given a function that tells the time of the subscription's scheduler.
+        until: with `follow=False`, the service's time to end at; by default, that of subscribing.
+        alignment: how many seconds a shard may be ahead of the slowest; by default, any.
+        start and all others: as for `shards`.
+    """
+    counts = Counts()
 
     def subscribe(
         observer: abc.ObserverBase[ShardStream], given: abc.SchedulerBase | None = None
@@ -165,24 +217,15 @@ def shards(
         polls = scheduler or given or own
         assert polls is not None
         discovery = Discovery(
-            partial(
-                connect,
-                stream,
-                now=lambda: polls.now,
-                client=client,
-                session=session,
-                region_name=region_name,
-                profile_name=profile_name,
-                endpoint_url=endpoint_url,
-                connections=WORKERS + 1,
-            ),
+            partial(find, lambda: polls.now),
             start=start,
             follow=follow,
+            until=until,
             poll=poll or Poll(),
             checkpoints=checkpoints,
             on_gap=on_gap,
             events=events,
-            progress=counts.begin(),
+            progress=counts.begin(alignment),
             # A slow observer can hold up all polls; discovery must go on.
             scheduler=getattr(polls, "control", polls),
             polls=polls,

@@ -98,6 +98,7 @@ class ShardReader:
         last_answer: until when nothing of the shard was lost: when an earlier run of the consumer was last
             answered; by default, now.
         bounded: end at `listed_at`, or at the tip, instead of reading on.
+        until: where a bounded read ends instead: it waits for this time to come.
         began: the service's time of the first listing of the consumer's first run; by default, now.
         predates: whether it was listed as closed when the consumer began.
         frontier, progress: what the changes get; see `Change`.
@@ -123,6 +124,7 @@ class ShardReader:
         now: datetime | None = None,
         last_answer: datetime | None = None,
         bounded: bool = False,
+        until: datetime | None = None,
         began: datetime | None = None,
         predates: bool = False,
         frontier: Frontier | None = None,
@@ -138,8 +140,9 @@ class ShardReader:
         self._looked_up_to: str | None = None
         self._bounds = Bounds(
             position if isinstance(position, AtTime) else None,
-            listed_at + SERVICE_TIME_RESOLUTION if bounded else None,
+            (until or listed_at) + SERVICE_TIME_RESOLUTION if bounded else None,
         )
+        self._waits_until = until if bounded else None
         self._listed_at = listed_at
         self._began = began or listed_at
         self._predates = predates
@@ -165,7 +168,7 @@ class ShardReader:
     @property
     def idle_pages(self) -> int:
         """Empty pages in a row, as far as they say that the shard is quiet; what pacing goes by."""
-        if self.shard.is_closed or self._bounds.until is not None:
+        if self.shard.is_closed or self._may_stop:
             return max(0, self._empty_pages - EMPTY_PAGES_AT_TIP)
         if self._was_late:
             return max(0, self._empty_pages - EMPTY_PAGES_WHEN_LATE)
@@ -331,8 +334,15 @@ class ShardReader:
     def _reach_tip(self) -> None:
         self._caught_up = True
         self._was_late = False
-        if self._bounds.until is not None and not self.shard.is_closed:
+        if self._may_stop and not self.shard.is_closed:
             self._stop_short()
+
+    @property
+    def _may_stop(self) -> bool:
+        """Whether the tip is the end: there is one, and its time has come."""
+        if self._bounds.until is None:
+            return False
+        return self._waits_until is None or self.last_answer >= self._waits_until
 
     def _stop_short(self) -> None:
         self.stopped_short = True

@@ -18,11 +18,25 @@ In a test of a pipeline, give the library the client, and one virtual clock to b
     sim = SimulatedStream("orders", scheduler=scheduler)
     rxd.changes("orders", client=sim.client, scheduler=scheduler).subscribe(seen.append)
     scheduler.advance_by(60)
+
+`capture` writes what comes from a real stream to a file, and `replay` makes a stream of it again.
 """
 
+from rxddbstream.testing.capturing import Capture, Written, capture
 from rxddbstream.testing.client import SimulatedClient
 from rxddbstream.testing.faults import Faults
+from rxddbstream.testing.replaying import replay
 from rxddbstream.testing.shapes import SimulatedShard, build_shards
 from rxddbstream.testing.simulation import SimulatedStream
 
-__all__ = ["Faults", "SimulatedClient", "SimulatedShard", "SimulatedStream", "build_shards"]
+__all__ = [
+    "Capture",
+    "Faults",
+    "SimulatedClient",
+    "SimulatedShard",
+    "SimulatedStream",
+    "Written",
+    "build_shards",
+    "capture",
+    "replay",
+]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from datetime import datetime
+from email.utils import format_datetime
 from typing import Any
 
 from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError
@@ -21,12 +23,12 @@ _MESSAGES = {
 _STATUS = {"InternalServerError": 500, "ServiceUnavailable": 503}  # the others are 400
 
 
-def metadata(status: int = 200) -> dict[str, Any]:
-    """The part that boto3 adds to every answer."""
+def metadata(status: int = 200, at: datetime | None = None) -> dict[str, Any]:
+    """The part that boto3 adds to every answer; with the time of it, in whole seconds, as AWS has it."""
     return {
         "RequestId": "SIMULATED",
         "HTTPStatusCode": status,
-        "HTTPHeaders": {},
+        "HTTPHeaders": {} if at is None else {"date": format_datetime(at, usegmt=True)},
         "RetryAttempts": 0,
     }
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from heapq import heappop, heappush
 from itertools import count
+from typing import Any
 
 from rxddbstream.testing.records import Record, creation_time_of
 from rxddbstream.testing.shapes import SimulatedShard, divide, shard_id
@@ -21,7 +22,11 @@ HISTORY = 10**9
 
 @dataclass(eq=False, slots=True)
 class LogShard:
-    """A shard and all that was ever written to it; its first `trimmed` records are out of reach."""
+    """A shard and all that was ever written to it; its first `trimmed` records are out of reach.
+
+    They are as boto3 has them, or as they came in JSON. `page_ends` are the places where a page ends whatever
+    its size; mostly there are none.
+    """
 
     number: int  # its place among all shards that ever were
     id: str
@@ -35,8 +40,20 @@ class LogShard:
     history: Iterator[int] | None = None
     trimmed: int = 0
     vanished: bool = False
-    records: list[Record] = field(default_factory=list)
+    records: list[Any] = field(default_factory=list)
+    page_ends: list[int] = field(default_factory=list)
     children: list[LogShard] = field(default_factory=list)
+
+    def page_of(self, place: int) -> int:
+        """Which of the pages that end at `page_ends` a place is in; their number, when it is in none."""
+        return bisect_right(self.page_ends, place)
+
+    def page(self, place: int, most: int) -> list[Any]:
+        """The records from a place on: so many at most, and none of the next page."""
+        number, end = self.page_of(place), place + most
+        return self.records[
+            place : end if number == len(self.page_ends) else min(end, self.page_ends[number])
+        ]
 
     def snapshot(self) -> SimulatedShard:
         return SimulatedShard(self.id, self.parent_id, self.ending is not None, self.low, self.high)
@@ -72,10 +89,10 @@ class StreamLog:
             count(FIRST_SEQUENCE_NUMBER - len(shapes) * HISTORY, HISTORY),
             strict=False,
         ):
-            shard = self._add(shape.id, shape.parent_id, shape.low, shape.high, now, first)
+            shard = self.add(shape.id, shape.parent_id, shape.low, shape.high, now, first)
             if shape.is_closed:
                 shard.history = count(first)
-                self._close(shard, now, first + HISTORY - 1)
+                self.close(shard, now, first + HISTORY - 1)
             else:
                 self.open.append(shard)
         self.open.sort(key=lambda shard: shard.low)
@@ -99,7 +116,7 @@ class StreamLog:
         shard.records.append(record)
         self.written.append((shard, record))
         if shard.ending is not None:  # history: as if the shard had been closed right after it
-            self._close(shard, now, shard.ending)
+            self.close(shard, now, shard.ending)
 
     def succeed(self, shard: LogShard, heirs: int, now: datetime, visible_at: datetime) -> list[LogShard]:
         """Close a shard and divide what it owned among so many children."""
@@ -107,9 +124,9 @@ class StreamLog:
             raise ValueError(f"{shard.id} is closed already")
         if shard.high - shard.low < heirs:
             raise ValueError(f"{shard.id} owns too few hashes to be split")
-        self._close(shard, now, next(self._sequence_numbers))
+        self.close(shard, now, next(self._sequence_numbers))
         children = [
-            self._add(next(self._names), shard.id, low, high, visible_at, next(self._sequence_numbers))
+            self.add(next(self._names), shard.id, low, high, visible_at, next(self._sequence_numbers))
             for low, high in divide(shard.low, shard.high, heirs)
         ]
         position = self.open.index(shard)
@@ -133,7 +150,7 @@ class StreamLog:
         if vanished:
             self.listed = [shard for shard in self.listed if not shard.vanished]
 
-    def _add(
+    def add(
         self,
         name: str,
         parent_id: str | None,
@@ -142,6 +159,7 @@ class StreamLog:
         visible_at: datetime,
         starting: int,
     ) -> LogShard:
+        """There is another shard; its parent, if it is here, comes first."""
         if name in self.shards:
             raise ValueError(f"two shards with the same ID: {name}")
         number = len(self.numbered)
@@ -153,7 +171,8 @@ class StreamLog:
             parent.children.append(shard)
         return shard
 
-    def _close(self, shard: LogShard, now: datetime, ending: int) -> None:
+    def close(self, shard: LogShard, now: datetime, ending: int) -> None:
+        """A shard takes no more records."""
         shard.ending = ending
         if shard.closed_at != now:
             shard.closed_at = now

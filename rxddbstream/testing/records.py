@@ -7,6 +7,8 @@ from functools import cache
 from hashlib import md5
 from typing import Any, TypeAlias
 
+from rxddbstream.core.record import EncodedRecord
+
 Record: TypeAlias = dict[str, Any]
 Image: TypeAlias = dict[str, dict[str, Any]]
 
@@ -92,8 +94,8 @@ def _size(image: Image) -> int:
     return total
 
 
-def sequence_number_of(record: Record) -> int:
-    return int(record["dynamodb"]["SequenceNumber"])
+def sequence_number_of(record: Record | EncodedRecord) -> int:
+    return int(record.get("dynamodb", {}).get("SequenceNumber"))
 
 
 def creation_time_of(record: Record) -> datetime:

@@ -132,7 +132,7 @@ class Service:
         limit = arguments.get("Limit", MOST_RECORDS)
         if limit > MOST_RECORDS:
             raise client_error("LimitExceededException", "GetRecords")
-        shard, place, empty_pages, made_at = self._cursor(arguments["ShardIterator"])
+        shard, place, empty_pages, made_at = self.cursor(arguments["ShardIterator"])
         if shard.vanished:
             raise _no_shard("GetRecords", shard.id)
         if now.timestamp() - made_at > self._settings.iterator_lifetime.total_seconds():
@@ -141,7 +141,7 @@ class Service:
             raise client_error("TrimmedDataAccessException", "GetRecords")
 
         # Records are shared with every reader and not copied: they are most of a simulation.
-        records = shard.records[place : place + min(limit, self._settings.page_size)]
+        records = shard.page(place, min(limit, self._settings.page_size))
         if records and empty_pages:
             following = self._iterator(shard, place, empty_pages - 1, now)
             return {"Records": [], "NextShardIterator": following}
@@ -164,7 +164,8 @@ class Service:
         state = f"{self._iterators}/{shard.number}/{place}/{empty_pages}/{now.timestamp()}"
         return f"{self.description['StreamArn']}|1|{b64encode(state.encode()).decode()}"
 
-    def _cursor(self, iterator: str) -> Cursor:
+    def cursor(self, iterator: str) -> Cursor:
+        """What an iterator stands for."""
         try:
             arn, _, state = iterator.split("|")
             _, number, place, empty_pages, made_at = b64decode(state).decode().split("/")

@@ -1,0 +1,193 @@
+"""The file of a capture: JSON, a line for each thing that happened, in order; gzip if the name ends in `.gz`.
+
+    {"type":"capture","version":1,"stream":"arn:aws:dynamodb:...","time":1767225600.0}
+    {"type":"shard","time":1767225600.0,"id":"shardId-1","parent":null,"position":"LATEST"}
+    {"type":"page","time":1767225601.25,"shard":"shardId-1","records":[{"eventID":...},...]}
+    {"type":"closed","time":1767225660.5,"shard":"shardId-1"}
+    {"type":"end","time":1767225661.0}
+
+* The first line is the head: the format's version, the stream's ARN, when it began. Members that are not
+  known are passed over; a version that is not known is refused.
+* `shard`: it begins to be read. `parent` is the shard that it continues. `position` says where it begins, in
+  the words of GetShardIterator.
+* `page`: what one GetRecords call brought, as the service's own JSON has it: numbers are strings, binary is
+  Base64, a creation time is a number.
+* `closed`: it was read to its end, or as far as it was to be read.
+* `end`: the capture was ended. Where that line is missing, or the last line is not whole, the file was cut,
+  by a crash for one. It can be replayed up to there.
+
+Times are seconds since the epoch by the service's clock, which the changes' own times come from; they
+never go back. The service tells whole seconds; the fraction is by the reader's clock.
+
+A page is written, and handed to the operating system, before it is delivered. The file holds items: it is
+created so that nobody else may read it (mode 0600).
+"""
+
+from __future__ import annotations
+
+import gzip
+import logging
+import os
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO, TypeAlias, TypeVar, cast
+
+import msgspec
+
+from rxddbstream.errors import CaptureUnreadable
+from rxddbstream.wire import RecordJSON
+
+VERSION = 1
+_GZIP = b"\x1f\x8b"
+
+Path: TypeAlias = str | os.PathLike[str]
+T = TypeVar("T")
+
+log = logging.getLogger("rxddbstream")
+
+
+class Head(msgspec.Struct, tag="capture"):
+    """The first line."""
+
+    version: int
+    stream: str
+    time: float
+
+
+class Opened(msgspec.Struct, tag="shard"):
+    """A shard begins to be read."""
+
+    time: float
+    id: str
+    parent: str | None = None
+    position: str = ""
+
+
+class PageRead(msgspec.Struct, tag="page"):
+    """A page was read."""
+
+    time: float
+    shard: str
+    records: list[RecordJSON]
+
+
+class Closed(msgspec.Struct, tag="closed"):
+    """A shard was read to its end."""
+
+    time: float
+    shard: str
+
+
+class End(msgspec.Struct, tag="end"):
+    """The last line."""
+
+    time: float
+
+
+Line: TypeAlias = Opened | PageRead | Closed | End
+
+
+class _AnyHead(msgspec.Struct):
+    type: str
+    version: int
+
+
+_ANY_HEAD = msgspec.json.Decoder(_AnyHead)
+_HEAD = msgspec.json.Decoder(Head)
+_LINE: msgspec.json.Decoder[Line] = msgspec.json.Decoder(Line)
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """A capture that was read.
+
+    Attributes:
+        stream: the stream's ARN.
+        began, ended: the times of its first line and its last one.
+        lines: what stands between them.
+        is_cut: whether it has no end.
+    """
+
+    stream: str
+    began: float
+    ended: float
+    lines: list[Opened | PageRead | Closed]
+    is_cut: bool
+
+
+def load(path: Path) -> Captured:
+    """Read a capture; the whole of it is kept in memory, and the images stay JSON.
+
+    Raises:
+        CaptureUnreadable: there is none, it is broken, or of another program or version.
+    """
+    name = os.fspath(path)
+    try:
+        with open(path, "rb") as raw:
+            is_packed = raw.read(2) == _GZIP
+            raw.seek(0)
+            captured = _read(cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if is_packed else raw, name)
+    except OSError as error:
+        raise CaptureUnreadable(f"{name}: {error.strerror or error}") from error
+    if captured.is_cut:
+        log.warning("%s was cut: it has no end; what there is of it can be replayed", name)
+    return captured
+
+
+def _read(file: BinaryIO, name: str) -> Captured:
+    numbered = _numbered_lines(file, name)
+    number, first = next(numbered, (0, b""))
+    if not first.strip():
+        raise CaptureUnreadable(f"{name}: it is empty; a capture has a line at least")
+    try:
+        head = _ANY_HEAD.decode(first)
+    except msgspec.MsgspecError:
+        head = _AnyHead("", 0)
+    if head.type != "capture":
+        raise CaptureUnreadable(f"{name}, line 1: this is no capture; `rxddbstream capture` writes one")
+    if head.version != VERSION:
+        raise CaptureUnreadable(
+            f"{name}, line 1: a capture of version {head.version}; this rxddbstream knows version {VERSION} "
+            "alone: use a newer one"
+        )
+    began = _decoded(_HEAD, first, name, 1)
+    lines: list[Opened | PageRead | Closed] = []
+    shards: set[str] = set()
+    ended, last = began.time, b""
+    for number, last in numbered:
+        try:
+            line = _decoded(_LINE, last, name, number)
+        except CaptureUnreadable:
+            if last.endswith(b"\n"):
+                raise
+            break
+        ended = max(ended, line.time)
+        if isinstance(line, End):
+            return Captured(began.stream, began.time, ended, lines, is_cut=False)
+        if isinstance(line, Opened):
+            if line.id in shards:
+                raise CaptureUnreadable(f"{name}, line {number}: shard {line.id} begins a second time")
+            shards.add(line.id)
+        elif line.shard not in shards:
+            raise CaptureUnreadable(f"{name}, line {number}: no line before tells of shard {line.shard}")
+        lines.append(line)
+    return Captured(began.stream, began.time, ended, lines, is_cut=True)
+
+
+def _numbered_lines(file: BinaryIO, name: str) -> Iterator[tuple[int, bytes]]:
+    number = 0
+    try:
+        for number, line in enumerate(file, 1):
+            yield number, line
+    except EOFError:  # a compressed file that was cut
+        return
+    except zlib.error as error:
+        raise CaptureUnreadable(f"{name}, after line {number}: its compressed data is broken") from error
+
+
+def _decoded(decoder: msgspec.json.Decoder[T], line: bytes, name: str, number: int) -> T:
+    try:
+        return decoder.decode(line)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise CaptureUnreadable(f"{name}, line {number}: not a line of a capture: {error}") from error

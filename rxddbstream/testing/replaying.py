@@ -1,0 +1,257 @@
+"""Replaying: a capture as a stream like any other.
+
+A client double answers from the file, and the library reads it as it reads the service: shard by shard, with
+lineage, watermark, windows, statistics and checkpoints. Each page comes as it was captured, dated as it was
+then. The answers' time is the capture's, however old it is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict, deque
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from threading import Lock
+from typing import Any
+
+from botocore.exceptions import ClientError
+from reactivex import abc
+
+from rxddbstream.checkpoints import CheckpointStore
+from rxddbstream.client import StreamClient
+from rxddbstream.core.model import Change
+from rxddbstream.core.pacing import Poll
+from rxddbstream.errors import ConfigurationError
+from rxddbstream.events import EventObserver
+from rxddbstream.stream import Stream, merged, shards_of
+from rxddbstream.testing.captures import Captured, Closed, Opened, PageRead, Path, load
+from rxddbstream.testing.client import Answer, SimulatedClient
+from rxddbstream.testing.faults import metadata
+from rxddbstream.testing.log import StreamLog
+from rxddbstream.testing.records import sequence_number_of
+from rxddbstream.testing.service import MOST_RECORDS, Cursor, Service, Settings
+
+FOR_EVER = timedelta(days=36_500)
+OFTEN = Poll(fastest=0.05, slowest=0.25)
+AFTERWARDS = 3600.0  # seconds that the clock goes on after the end
+
+# What comes after a moment is all that was captured; the service would have to know what came before it.
+_FROM_THE_BEGINNING = {"LATEST", "AT_TIMESTAMP"}
+
+
+def replay(
+    path: Path,
+    *,
+    speed: float | None = None,
+    checkpoints: CheckpointStore | None = None,
+    events: EventObserver | None = None,
+    poll: Poll | None = None,
+    scheduler: abc.SchedulerBase | None = None,
+) -> Stream[Change]:
+    """The changes of a capture, as if they came from the service; it completes where the capture ends.
+
+    ::
+
+        the capture   --a1------b1--a2-----------|
+        replay        a1-b1-a2-|                      at once
+        speed=2       -a1---b1-a2------|
+
+    Without `speed` all is there at once, as a backlog is; shards are read side by side in the order of time,
+    a page at a time. With it, a page appears when the scheduler's clock has come that far since `subscribe`.
+    On a `TestScheduler` that is virtual time, and the order is the same each time.
+
+    Args:
+        path: the file.
+        speed: how many times as fast as it was captured; 1.0 is its own time. None: at once.
+        checkpoints, events, scheduler: as for `rxd.changes`.
+        poll: the same; by default 4 to 20 times a second.
+
+    Raises:
+        CaptureUnreadable: there is no such file, or it is broken, or no capture.
+        ConfigurationError: a speed that cannot be.
+
+    >>> import os, tempfile
+    >>> import rxddbstream as rxd
+    >>> from rxddbstream.testing import SimulatedStream, capture
+    >>> sim = SimulatedStream("orders")
+    >>> record = sim.put("o-1", status="new")
+    >>> shards = rxd.shards("orders", start="trim_horizon", follow=False, client=sim.client)
+    >>> with tempfile.TemporaryDirectory() as directory:
+    ...     path = os.path.join(directory, "orders.jsonl.gz")
+    ...     rxd.run(capture(shards, path))
+    ...     rxd.run(replay(path), lambda change: print(change.record == record))
+    True
+    """
+    return replay_of(
+        load(path),
+        speed=speed,
+        checkpoints=checkpoints,
+        events=events,
+        poll=poll,
+        scheduler=scheduler,
+    )
+
+
+def replay_of(
+    captured: Captured,
+    *,
+    speed: float | None = None,
+    checkpoints: CheckpointStore | None = None,
+    events: EventObserver | None = None,
+    poll: Poll | None = None,
+    scheduler: abc.SchedulerBase | None = None,
+) -> Stream[Change]:
+    """The same, of a capture that was read already."""
+    if speed is not None and not 0 < speed < math.inf:
+        raise ConfigurationError(f"speed={speed!r}: a positive number is needed, or None for at once")
+
+    def find(now: Callable[[], datetime]) -> StreamClient:
+        double = ReplayedStream(captured, now, speed)
+        return StreamClient(double.client, captured.stream, double.now)
+
+    first = next((line for line in captured.lines if isinstance(line, Opened)), None)
+    in_own_time = speed is not None
+    # With "latest" the watermark begins at once; but not where all of it is in the past.
+    is_latest = in_own_time and first is not None and first.position == "LATEST"
+    shards = shards_of(
+        find,
+        start="latest" if is_latest else "trim_horizon",
+        follow=False,
+        # By then the clock has passed the last line, and the answers' date, in whole seconds, shows it.
+        until=_utc(math.floor(captured.ended) + 1) if in_own_time else None,
+        # Where checkpoints are kept, a shard may wait for one that was read before.
+        alignment=0.0 if not in_own_time and checkpoints is None else None,
+        checkpoints=checkpoints,
+        events=events,
+        poll=poll or OFTEN,
+        scheduler=scheduler,
+    )
+    return merged(shards)
+
+
+class ReplayedStream:
+    """A captured stream: the simulated service, to which is written what the file has.
+
+    Args:
+        captured: the capture.
+        now: the reader's clock; its present is the capture's beginning.
+        speed: how fast the capture's clock goes by it; None: all has happened, and it stands at the end.
+
+    Attributes:
+        client: the double of boto3's client.
+    """
+
+    def __init__(self, captured: Captured, now: Callable[[], datetime], speed: float | None) -> None:
+        self.client = SimulatedClient(self._call)
+        self._lock = Lock()
+        self._captured = captured
+        self._reader_now = now
+        self._subscribed = now()
+        self._speed = speed
+        self._latest = captured.began
+        self._log = StreamLog([], _utc(captured.began))
+        self._service = Service(
+            self._log,
+            {"StreamArn": captured.stream, "StreamStatus": "ENABLED"},
+            Settings(
+                page_size=MOST_RECORDS,
+                listing_page_size=100,
+                empty_pages=0,
+                records_with_last_page=False,
+                iterator_lifetime=FOR_EVER,
+                supports_shard_filter=True,
+                supports_at_timestamp=True,
+            ),
+        )
+        shards = {line.id for line in captured.lines if isinstance(line, Opened)}
+        self._continued = {line.parent for line in captured.lines if isinstance(line, Opened)} & shards
+        self._page_times: defaultdict[str, list[float]] = defaultdict(list)
+        self._created: defaultdict[str, deque[float]] = defaultdict(deque)  # of the pages to come
+        self._to_come: deque[Opened | PageRead | Closed] = deque()
+        for line in captured.lines:
+            if isinstance(line, Opened) and line.parent not in shards:
+                self._open(line, captured.began)  # it was there at the beginning
+                continue
+            self._to_come.append(line)
+            if isinstance(line, PageRead):
+                self._created[line.shard].append(_created_at(line))
+
+    def now(self) -> datetime:
+        """The service's time."""
+        with self._lock:
+            return _utc(self._seconds())
+
+    def _seconds(self) -> float:
+        captured = self._captured
+        if self._speed is None:
+            return captured.ended
+        passed = (self._reader_now() - self._subscribed).total_seconds() * self._speed
+        # A wall clock may be set back.
+        self._latest = max(self._latest, min(captured.began + passed, captured.ended + AFTERWARDS))
+        return self._latest
+
+    def _call(self, operation: str, arguments: dict[str, Any]) -> Answer:
+        with self._lock:
+            seconds = self._seconds()
+            if self._speed is None or seconds > self._captured.began:
+                self._play(seconds)
+            if arguments.get("ShardIteratorType") in _FROM_THE_BEGINNING:
+                arguments = {**arguments, "ShardIteratorType": "TRIM_HORIZON"}
+            now = _utc(seconds)
+            try:
+                answer = self._service.answer(operation, arguments, now)
+            except ClientError as error:
+                error.response["ResponseMetadata"] = metadata(400, now)
+                raise
+            if operation == "GetRecords":
+                now = self._date(
+                    self._service.cursor(arguments["ShardIterator"]), bool(answer["Records"]), now
+                )
+            return {**answer, "ResponseMetadata": metadata(at=now)}
+
+    def _play(self, until: float) -> None:
+        """Let happen what happened until then."""
+        while self._to_come and (self._speed is None or self._to_come[0].time <= until):
+            match self._to_come.popleft():
+                case Opened() as line:
+                    self._open(line, line.time)
+                case PageRead() as line:
+                    shard = self._log.shards[line.shard]
+                    shard.records.extend(line.records)
+                    shard.page_ends.append(len(shard.records))
+                    self._page_times[line.shard].append(line.time)
+                    self._created[line.shard].popleft()
+                case Closed() as line:
+                    self._close(line.shard)
+
+    def _open(self, line: Opened, visible_at: float) -> None:
+        if line.parent is not None:
+            self._close(line.parent)
+        self._log.add(line.id, line.parent, 0, 0, _utc(visible_at), starting=0)
+
+    def _close(self, shard_id: str) -> None:
+        # Only one that another shard continues: of any other, what was captured is not known to be the end.
+        if shard_id in self._continued:
+            shard = self._log.shards[shard_id]
+            last = shard.records[-1:]
+            self._log.close(shard, _utc(0), sequence_number_of(last[0]) if last else 0)
+
+    def _date(self, cursor: Cursor, has_records: bool, now: datetime) -> datetime:
+        """The service's time of an answer to GetRecords."""
+        shard_id = cursor.shard.id
+        if has_records:
+            return _utc(self._page_times[shard_id][cursor.shard.page_of(cursor.place)])
+        # That there was nothing cannot be said of a time at which there was something, not captured yet.
+        return min([now, *map(_utc, islice(self._created[shard_id], 1))])
+
+
+def _created_at(page: PageRead) -> float:
+    """The time of a page's first change."""
+    detail = page.records[0].detail if page.records else None
+    created_at = detail.created_at if detail else None
+    return page.time if created_at is None else min(created_at, page.time)
+
+
+def _utc(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
