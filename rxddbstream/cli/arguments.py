@@ -15,7 +15,9 @@ DONE, FAILED, WRONG_USAGE, LOST_CHANGES = 0, 1, 2, 3
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 
 COMMANDS = {
+    "capture": "write what happens to a table to a file",
     "demo": "a table in this process, with no account, and what happens to it",
+    "replay": "the changes of such a file",
     "shards": "a stream's shards as a tree",
 }
 """Those that have a name, and what each is for; without a name it is `watch`."""

@@ -7,7 +7,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rxddbstream.cli.speaking import Notes, advice, note
 from rxddbstream.core.model import RETENTION
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from rxddbstream.client import StreamClient
     from rxddbstream.core.model import Change
+    from rxddbstream.delivery import ShardStream
     from rxddbstream.stream import Stream
 
 T = TypeVar("T")
@@ -30,23 +31,35 @@ def open_stream(args: Namespace, notes: Notes) -> Stream[Change]:
     """The changes that `add_stream` and `add_reading` have the options for."""
     import rxddbstream as rxd
 
+    return rxd.changes(args.stream, **_options(args, notes))
+
+
+def open_shards(args: Namespace, notes: Notes) -> Stream[ShardStream]:
+    """The same, by shards."""
+    import rxddbstream as rxd
+
+    return rxd.shards(args.stream, **_options(args, notes))
+
+
+def _options(args: Namespace, notes: Notes) -> dict[str, Any]:
+    import rxddbstream as rxd
+
     now = datetime.now(UTC)
     position = position_of(args.start, now)
     if isinstance(position, AtTime) and now - position.time > RETENTION:
         note(f"rxddbstream: DynamoDB keeps changes for 24 hours; --start {args.start} is longer ago")
     checkpoint = getattr(args, "checkpoint", None)
-    return rxd.changes(
-        args.stream,
-        start=position.time if isinstance(position, AtTime) else args.start,
-        follow=not args.until_end,
-        checkpoints=rxd.SqliteCheckpoints(checkpoint) if checkpoint else None,
-        on_gap="skip",
-        events=notes,
-        poll=rxd.Poll(fastest=0.25, slowest=1.0),  # a person is waiting
-        region_name=args.region,
-        profile_name=args.profile,
-        endpoint_url=args.endpoint_url,
-    )
+    return {
+        "start": position.time if isinstance(position, AtTime) else args.start,
+        "follow": not args.until_end,
+        "checkpoints": rxd.SqliteCheckpoints(checkpoint) if checkpoint else None,
+        "on_gap": "skip",
+        "events": notes,
+        "poll": rxd.Poll(fastest=0.25, slowest=1.0),  # a person is waiting
+        "region_name": args.region,
+        "profile_name": args.profile,
+        "endpoint_url": args.endpoint_url,
+    }
 
 
 def bounded(source: Observable[T], args: Namespace) -> Observable[T]:

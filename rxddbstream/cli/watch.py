@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from rxddbstream.cli.arguments import (
@@ -52,6 +52,18 @@ def parser() -> argparse.ArgumentParser:
     parser.usage = USAGE
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and end")
     add_stream(parser)
+    add_printing(parser)
+    read = add_reading(parser)
+    read.add_argument(
+        "--checkpoint",
+        metavar="FILE",
+        help="keep in FILE how far it came, and go on from there next time; --start is for the first time",
+    )
+    return parser
+
+
+def add_printing(parser: argparse.ArgumentParser) -> None:
+    """How changes are printed."""
     printed = parser.add_argument_group("what is printed, several if you like")
     add = printed.add_argument
     as_format: dict[str, Any] = {"dest": "formats", "action": "append_const"}
@@ -66,13 +78,6 @@ def parser() -> argparse.ArgumentParser:
         choices=formats,
         help="by name; json: an object a line",
     )
-    read = add_reading(parser)
-    read.add_argument(
-        "--checkpoint",
-        metavar="FILE",
-        help="keep in FILE how far it came, and go on from there next time; --start is for the first time",
-    )
-    return parser
 
 
 def run(args: argparse.Namespace) -> int:
@@ -83,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
 
     notes = Notes(args.verbose)
     stream = open_stream(args, notes)
-    print_change = _printer(args.formats or ["record"])
+    print_change = printer_of(args)
     is_empty = True
 
     def observe(change: Change) -> None:
@@ -111,9 +116,11 @@ def run(args: argparse.Namespace) -> int:
     return LOST_CHANGES if notes.gaps else DONE
 
 
-def _printer(formats: Sequence[str]) -> Callable[[Change], None]:
+def printer_of(args: argparse.Namespace) -> Callable[[Change], None]:
+    """What prints a change as the options of `add_printing` want it."""
     from rxddbstream import observers
 
+    formats = args.formats or ["record"]
     printers = {
         "record": observers.print_change_record,
         "summary": observers.print_summary,

@@ -1,0 +1,56 @@
+"""`rxddbstream capture`: writes what a stream brings to a file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rxddbstream.cli.arguments import DONE, LOST_CHANGES, add_reading, add_stream, make_parser
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+    from rxddbstream.testing import Written
+
+EXAMPLES = """\
+examples:
+  rxddbstream capture orders orders.jsonl.gz                  from now on; Ctrl-C ends it
+  rxddbstream capture orders orders.jsonl.gz --since 15m      and the last 15 minutes
+  rxddbstream replay orders.jsonl.gz -ps
+
+The file has the contents of items. It is created so that nobody else may read it.
+"""
+
+
+def parser() -> ArgumentParser:
+    """The command's options."""
+    about = "Write a table's changes to a file as they come, with their shards, pages and times."
+    parser = make_parser("rxddbstream capture", about, EXAMPLES)
+    add_stream(parser)
+    parser.add_argument("file", metavar="FILE", help="JSON lines; compressed if the name ends in .gz")
+    parser.add_argument("--force", action="store_true", help="overwrite FILE")
+    add_reading(parser)
+    return parser
+
+
+def run(args: Namespace) -> int:
+    """Do it; returns the exit status."""
+    import rxddbstream as rxd
+    from rxddbstream.cli.opening import bounded, open_shards
+    from rxddbstream.cli.speaking import Notes, note
+    from rxddbstream.testing import capture
+
+    notes = Notes(args.verbose)
+    source = capture(open_shards(args, notes), args.file, overwrite=args.force, limit=args.count)
+    try:
+        rxd.run(bounded(source, args))
+    finally:
+        note(f"rxddbstream: {_summary(args.file, source.written())}")
+    return LOST_CHANGES if notes.gaps else DONE
+
+
+def _summary(file: str, written: Written) -> str:
+    if not written.shards:
+        return f"nothing was captured; there is no {file}"
+    changes = f"{written.changes:,} change{'s' if written.changes != 1 else ''}"
+    shards = f"{written.shards:,} shard{'s' if written.shards != 1 else ''}"
+    return f"captured {changes} of {shards}: {written.bytes:,} bytes in {file}"
