@@ -216,7 +216,8 @@ class _Writer:
     def _write(self, line: Head | Line) -> None:
         assert self._raw is not None
         try:
-            self._file.write(_ENCODER.encode(line) + b"\n")
+            # An image is written as it came: a line break in it stands between two words of its JSON.
+            self._file.write(_ENCODER.encode(line).replace(b"\n", b" ") + b"\n")
             self._file.flush()  # so that a crash loses no page that was delivered
             self._bytes = self._raw.tell()
         except OSError as error:
