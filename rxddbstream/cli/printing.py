@@ -38,8 +38,9 @@ def add_printing(parser: argparse.ArgumentParser, default: str = "record") -> No
         action="append",
         type=_format,
         metavar="FORMAT",
-        help=f"{default} by default; summary, record, json (an object a line), dynamodb-json (the same with DynamoDB's types), diff "
-        "(what changed, an attribute a line), or template='{keys} {event_name} {new_image.address.city}'",
+        help="summary, record, json (an object a line), dynamodb-json (with DynamoDB's types), diff (what "
+        "changed, an attribute a line), or template='{keys} {event_name} {new_image.address.city}'; by default "
+        + default,
     ).completer = lambda **_: (*FORMATS, TEMPLATE)  # type: ignore[attr-defined]
     add("--query", metavar="JMESPATH", help="print what this finds in the change's JSON")
     add(
