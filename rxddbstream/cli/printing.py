@@ -39,8 +39,8 @@ def add_printing(parser: argparse.ArgumentParser, default: str = "record") -> No
         type=_format,
         metavar="FORMAT",
         help="summary, record, json (an object a line), dynamodb-json (with DynamoDB's types), diff (what "
-        "changed, an attribute a line), or template='{keys} {event_name} {new_image.address.city}'; by default "
-        + default,
+        "changed, an attribute a line), or template='{keys} {event_name} {new_image.address.city}'; "
+        f"by default {default}",
     ).completer = lambda **_: (*FORMATS, TEMPLATE)  # type: ignore[attr-defined]
     add("--query", metavar="JMESPATH", help="print what this finds in the change's JSON")
     add(

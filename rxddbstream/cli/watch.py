@@ -30,7 +30,7 @@ EXAMPLES = """\
 
 examples:
   rxddbstream orders -ps                                  one line a change, from now on
-  rxddbstream orders -o diff --since 15m                  what they changed, since 15 minutes ago
+  rxddbstream orders -o diff --since 15m                  what changed, of 15 minutes
   rxddbstream orders -ps --event INSERT --key id=o-1      of one item
   rxddbstream orders -o json | jq .new_image              for other programs
   rxddbstream orders --since trim-horizon --until-end     all that is there
