@@ -21,7 +21,7 @@ from reactivex import Observable
 
 import rxddbstream as rxd
 from rxddbstream.cli import opening, speaking
-from rxddbstream.cli.arguments import parse
+from rxddbstream.cli.arguments import COMMANDS, parse
 from rxddbstream.cli.main import main
 from rxddbstream.cli.tree import list_all, tree
 from rxddbstream.client import StreamClient
@@ -513,12 +513,27 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert max(map(len, text.splitlines())) <= 96
 
 
-@pytest.mark.parametrize("command", ["demo", "shards"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_help_of_a_command(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
         main([command, "--help"])
     assert exit_.value.code == 0
     assert capsys.readouterr().out.startswith(f"usage: rxddbstream {command} ")
+
+
+@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)], ids=str)
+def test_help_imports_nothing_that_takes_time(command: list[str]) -> None:
+    script = f"""if True:
+        import contextlib, sys
+        from rxddbstream.cli.main import main
+        with contextlib.suppress(SystemExit):
+            main([*{command}, "--help"])
+        print(*sys.modules)
+    """
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    help_, modules = ended.stdout.rstrip().rsplit("\n", 1)
+    assert help_.startswith("usage: rxddbstream")
+    assert not {"boto3", "botocore", "reactivex", "msgspec", "rich", "moto", "sqlite3"} & {*modules.split()}
 
 
 def test_a_mistyped_command(capsys: pytest.CaptureFixture[str]) -> None:
