@@ -12,6 +12,7 @@ import contextlib
 import doctest
 import importlib
 import io
+import itertools
 import os
 import pkgutil
 import re
@@ -29,7 +30,7 @@ import pytest
 
 import rxddbstream
 import rxddbstream.operators
-from rxddbstream.cli.arguments import COMMANDS, parse
+from rxddbstream.cli.arguments import COMMANDS, command, parse
 from rxddbstream.demo import REGION
 
 ROOT = Path(__file__).parent.parent
@@ -172,10 +173,12 @@ def commands() -> Iterator[Any]:
     """Each `rxddbstream ...` of the shell blocks, as the arguments after the name."""
     for block in SHELL:
         for line in block.text.replace("\\\n", "").splitlines():
-            for command in re.split(r"&&|\||;", line):
-                words = shlex.split(command, comments=True)
-                if words and Path(words[0]).name == "rxddbstream":
-                    yield pytest.param(words[1:], id=f"{block.name} {' '.join(words[1:])}")
+            lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+            lexer.whitespace_split = True
+            for is_operator, words in itertools.groupby(lexer, lambda word: set(word) <= set("();<>|&")):
+                name, *arguments = words
+                if not is_operator and Path(name).name == "rxddbstream":
+                    yield pytest.param(arguments, id=f"{block.name} {' '.join(arguments)}")
 
 
 @pytest.mark.parametrize("arguments", list(commands()))
@@ -196,6 +199,24 @@ def test_options_in_the_text_are_in_the_help() -> None:
     }
     assert named >= {"-n", "--checkpoint"}
     assert named - known == set()
+
+
+def test_every_option_has_a_line_in_the_documentation_and_a_test() -> None:
+    text = "".join(page.read_text() for page in PAGES if page.parent.name == "docs")
+    documented = set(re.findall(r"`(--?[a-z][\w-]*)", text))
+    tests = "".join(path.read_text() for path in (ROOT / "tests").glob("test_*.py"))
+    tried = set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", tests))
+    for name in ["watch", *COMMANDS]:
+        for action in command(name).parser()._actions:
+            if action.dest != "help":
+                missing = {*action.option_strings} - documented, {*action.option_strings} - tried
+                assert missing == (set(), set()), f"{name}: not documented, not tested"
+
+
+def test_every_command_is_in_the_command_lines_page_and_in_the_readme() -> None:
+    for page in (ROOT / "docs" / "command-line.md", README):
+        named = set(re.findall(r"rxddbstream (\w+)", page.read_text()))
+        assert COMMANDS.keys() - named == set(), page.name
 
 
 def help_of(command: list[str]) -> str:

@@ -44,13 +44,13 @@ def run(args: Namespace) -> int:
     try:
         rxd.run(bounded(source, args))
     finally:
-        note(f"rxddbstream: {_summary(args.file, source.written())}")
+        note(f"rxddbstream: {_summary(source.written(), args.file)}")
     return LOST_CHANGES if notes.gaps else DONE
 
 
-def _summary(file: str, written: Written) -> str:
+def _summary(written: Written, file: str) -> str:
     if not written.shards:
-        return f"nothing was captured; there is no {file}"
+        return "nothing was captured"
     changes = f"{written.changes:,} change{'s' if written.changes != 1 else ''}"
     shards = f"{written.shards:,} shard{'s' if written.shards != 1 else ''}"
     return f"captured {changes} of {shards}: {written.bytes:,} bytes in {file}"

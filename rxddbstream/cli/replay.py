@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rxddbstream.cli.arguments import DONE, add_count, make_parser, positive
+from rxddbstream.cli.choosing import add_choosing, chosen
+from rxddbstream.cli.printing import add_printing, printer_of
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -12,12 +14,11 @@ if TYPE_CHECKING:
 
 def parser() -> ArgumentParser:
     """The command's options."""
-    from rxddbstream.cli.watch import add_printing
-
     about = "Print the changes of a file that `rxddbstream capture` has written."
     parser = make_parser("rxddbstream replay", about)
     parser.add_argument("file", metavar="FILE", help="the file")
     add_printing(parser)
+    add_choosing(parser)
     read = parser.add_argument_group("what is read")
     speed: dict[str, Any] = {"type": positive(float), "metavar": "X"}
     read.add_argument(
@@ -33,13 +34,12 @@ def run(args: Namespace) -> int:
 
     import rxddbstream as rxd
     from rxddbstream.cli.speaking import note
-    from rxddbstream.cli.watch import printer_of
     from rxddbstream.testing.captures import load
     from rxddbstream.testing.replaying import replay_of
 
     captured = load(args.file)
     if captured.is_cut and not args.verbose:  # else the log says it
         note(f"rxddbstream: warning: {args.file} was cut; this is what there is of it")
-    source = replay_of(captured, speed=args.speed)
+    source = chosen(replay_of(captured, speed=args.speed), args)
     rxd.run(source if args.count is None else source.pipe(ops.take(args.count)), printer_of(args))
     return DONE
