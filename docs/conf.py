@@ -32,6 +32,7 @@ napoleon_custom_sections = [("Attributes", "params_style"), ("Errors at on_error
 napoleon_use_param = False  # a line may tell of several: "lateness, late, name: as for `window`"
 
 html_theme = "furo"
+pygments_dark_style = "github-dark"
 html_title = project
 html_static_path = ["_static"]
 html_css_files = ["pages.css"]
