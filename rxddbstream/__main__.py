@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """The `rxddbstream` command, and `python -m rxddbstream`."""
 
 
@@ -5,9 +6,9 @@ def main() -> int:
     """Run the command line; returns its exit status."""
     try:
         # In here, since Ctrl-C may come while it is being imported.
-        from rxddbstream import cli
+        from rxddbstream.cli.main import main as run
 
-        return cli.main()
+        return run()
     except KeyboardInterrupt:
         return 130
 

@@ -2,99 +2,32 @@
 
 from __future__ import annotations
 
-import itertools
 import json
-import logging
 import os
 import select
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 import reactivex
-from moto.server import ThreadedMotoServer
+from commandline import WHOLE, ZONE, ZONE_VARIABLE, Table, run, start
 from reactivex import Observable
 
 import rxddbstream as rxd
-from rxddbstream import cli
-from rxddbstream.arguments import parse
+from rxddbstream.cli import opening, speaking
+from rxddbstream.cli.arguments import COMMANDS, parse
+from rxddbstream.cli.main import main
+from rxddbstream.cli.tree import list_all, tree
 from rxddbstream.client import StreamClient
 from rxddbstream.core.position import AtTime, TrimHorizon
 from rxddbstream.errors import ConnectionLost
 from rxddbstream.errors import Throttled as ThrottledError
-
-WHOLE = ("--start", "trim-horizon", "--no-follow")
-ZONE = timezone(timedelta(hours=2))
-ZONE_VARIABLE = {"TZ": "XYZ-2"}  # the same zone, as POSIX writes it
-NAMES = (f"table-{number}" for number in itertools.count(1))
-
-
-@dataclass
-class Table:
-    """A table on moto, with a stream unless told otherwise."""
-
-    endpoint: str
-    has_stream: bool = True
-    name: str = field(default_factory=lambda: next(NAMES))
-
-    def __post_init__(self) -> None:
-        self.client: Any = boto3.client("dynamodb", endpoint_url=self.endpoint)
-        self.streams: Any = boto3.client("dynamodbstreams", endpoint_url=self.endpoint)
-        keys = (("PK", "HASH"), ("SK", "RANGE"))
-        stream = {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"}
-        self.client.create_table(
-            TableName=self.name,
-            KeySchema=[{"AttributeName": name, "KeyType": kind} for name, kind in keys],
-            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name, _ in keys],
-            BillingMode="PAY_PER_REQUEST",
-            **({"StreamSpecification": stream} if self.has_stream else {}),
-        )
-
-    def put(self, **attributes: dict[str, Any]) -> None:
-        self.client.put_item(TableName=self.name, Item={**self.key(), **attributes})
-
-    def delete(self) -> None:
-        self.client.delete_item(TableName=self.name, Key=self.key())
-
-    def key(self) -> dict[str, Any]:
-        return {"PK": {"S": "test"}, "SK": {"S": "item"}}
-
-    @property
-    def arn(self) -> str:
-        arn: str = self.client.describe_table(TableName=self.name)["Table"]["LatestStreamArn"]
-        return arn
-
-    def shard_id(self) -> str:
-        [shard] = self.streams.describe_stream(StreamArn=self.arn)["StreamDescription"]["Shards"]
-        shard_id: str = shard["ShardId"]
-        return shard_id
-
-    def records(self) -> list[dict[str, Any]]:
-        """What boto3 returns for its stream."""
-        iterator = self.streams.get_shard_iterator(
-            StreamArn=self.arn, ShardId=self.shard_id(), ShardIteratorType="TRIM_HORIZON"
-        )["ShardIterator"]
-        records: list[dict[str, Any]] = self.streams.get_records(ShardIterator=iterator)["Records"]
-        return records
-
-
-@pytest.fixture(scope="module")
-def endpoint(no_real_aws: None) -> Iterator[str]:
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
 
 
 @pytest.fixture(scope="module")
@@ -108,41 +41,9 @@ def table(endpoint: str) -> Table:
 
 
 @pytest.fixture
-def own_table(endpoint: str) -> Table:
-    return Table(endpoint)
-
-
-@pytest.fixture
-def no_terminate_handler() -> Iterator[None]:
-    """For tests that call `main` in this process."""
-    handler = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, handler)
-
-
-@pytest.fixture
 def no_changes(monkeypatch: pytest.MonkeyPatch, no_terminate_handler: None) -> None:
     """A stream that ends at once, for tests that call `main` in this process."""
     monkeypatch.setattr(rxd, "changes", lambda *_, **__: reactivex.empty())
-
-
-def start(*arguments: str, without: tuple[str, ...] = (), **settings: str) -> subprocess.Popen[str]:
-    # Without PYTHONUNBUFFERED: that lines are flushed is to be seen.
-    env = {name: value for name, value in os.environ.items() if name not in ("PYTHONUNBUFFERED", *without)}
-    return subprocess.Popen(
-        [sys.executable, "-m", "rxddbstream", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=env | ZONE_VARIABLE | settings,
-    )
-
-
-def run(*arguments: str, without: tuple[str, ...] = (), **settings: str) -> tuple[int, list[str], str]:
-    """Exit status, lines of standard output, standard error."""
-    with start(*arguments, without=without, **settings) as process:
-        out, err = process.communicate(timeout=20)
-    return process.returncode, out.splitlines(), err
 
 
 def reprs(table: Table) -> list[str]:
@@ -234,33 +135,33 @@ def test_ends_after_n_changes(table: Table) -> None:
 def test_starts_at_a_time() -> None:
     # moto knows no AT_TIMESTAMP: the way around it is tested with the library. Here: what people type.
     now = datetime(2026, 2, 1, tzinfo=UTC)
-    assert cli._position("15m", now) == AtTime(now - timedelta(minutes=15))
-    assert cli._position("2026-01-31T12:00Z", now) == AtTime(datetime(2026, 1, 31, 12, tzinfo=UTC))
+    assert opening.position_of("15m", now) == AtTime(now - timedelta(minutes=15))
+    assert opening.position_of("2026-01-31T12:00Z", now) == AtTime(datetime(2026, 1, 31, 12, tzinfo=UTC))
     local = datetime(2026, 1, 31, 12).astimezone()
-    assert cli._position("2026-01-31T12:00", now) == AtTime(local.astimezone(UTC))
-    assert cli._position("trim-horizon", now) == TrimHorizon()
+    assert opening.position_of("2026-01-31T12:00", now) == AtTime(local.astimezone(UTC))
+    assert opening.position_of("trim-horizon", now) == TrimHorizon()
 
 
 def test_what_is_older_than_the_service_keeps_is_said_not_to_be_there(
     no_changes: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(["orders", "--start", "3d"]) == 0
+    assert main(["orders", "--start", "3d"]) == 0
     words = "DynamoDB keeps changes for 24 hours; --start 3d is longer ago"
     assert capsys.readouterr().err == f"rxddbstream: {words}\n"
-    assert cli.main(["orders", "--start", "1d"]) == 0
+    assert main(["orders", "--start", "1d"]) == 0
     assert capsys.readouterr().err == ""
 
 
 def test_nothing_to_read_is_said_with_what_may_have_been_meant(
     no_changes: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(["orders", "--no-follow"]) == 0
+    assert main(["orders", "--no-follow"]) == 0
     assert capsys.readouterr().err == (
-        "rxddbstream: nothing to read: --no-follow reads what was written before; "
-        "did you mean --start trim-horizon?\n"
+        "rxddbstream: nothing to read: --until-end reads what was written before; "
+        "did you mean --since trim-horizon?\n"
     )
     for more in (["--start", "trim-horizon"], ["--start", "15m"], ["--checkpoint", "file"]):
-        assert cli.main(["orders", "--no-follow", *more]) == 0
+        assert main(["orders", "--no-follow", *more]) == 0
         assert capsys.readouterr().err == ""
 
 
@@ -413,7 +314,7 @@ def test_bad_start(
 ) -> None:
     monkeypatch.setenv("TZ", ZONE_VARIABLE["TZ"])
     time.tzset()
-    assert cli.main(["orders", f"--start={when}"]) == 2
+    assert main(["orders", f"--start={when}"]) == 2
     monkeypatch.undo()
     time.tzset()
     out, err = capsys.readouterr()
@@ -422,7 +323,7 @@ def test_bad_start(
 
 
 def test_another_things_arn(capsys: pytest.CaptureFixture[str], no_terminate_handler: None) -> None:
-    assert cli.main(["arn:aws:sns:eu-central-1:1:topic"]) == 2
+    assert main(["arn:aws:sns:eu-central-1:1:topic"]) == 2
     [line] = capsys.readouterr().err.splitlines()
     assert "looks like an ARN, but is not a stream's or a table's" in line
 
@@ -432,7 +333,7 @@ def test_what_was_written_while_it_began_is_not_nothing(
 ) -> None:
     change = rxd.Change({"eventName": "INSERT"}, "shard-1")
     monkeypatch.setattr(rxd, "changes", lambda *_, **__: reactivex.of(change))
-    assert cli.main(["orders", "--no-follow"]) == 0
+    assert main(["orders", "--no-follow"]) == 0
     assert capsys.readouterr() == ("{'eventName': 'INSERT'}\n", "")
 
 
@@ -460,15 +361,15 @@ def test_a_service_that_was_never_reached_is_tried_on_and_what_to_check_is_said_
 def test_a_mistyped_region_is_said_to_be_one() -> None:
     # The endpoint's name alone matters here, so that nobody asks for it.
     error = ConnectionLost('Could not connect: "https://dynamodb.eu-centrall-1.amazonaws.com/"')
-    assert cli._advice(error) == (
+    assert speaking.advice(error) == (
         "boto3 knows no region 'eu-centrall-1'; did you mean eu-central-1? "
         "Check --region, --endpoint-url and the network"
     )
     error = ConnectionLost('Could not connect: "https://streams.dynamodb.xx.amazonaws.com/"')
-    assert cli._advice(error).startswith("boto3 knows no region 'xx'. Check --region")
+    assert speaking.advice(error).startswith("boto3 knows no region 'xx'. Check --region")
     for known in ("eu-central-1.amazonaws.com", "cn-north-1.amazonaws.com.cn"):
         error = ConnectionLost(f'Could not connect: "https://dynamodb.{known}/"')
-        assert cli._advice(error).startswith("check --region")
+        assert speaking.advice(error).startswith("check --region")
 
 
 def test_shards_of_a_service_that_cannot_be_reached() -> None:
@@ -494,7 +395,7 @@ def test_shards_of_a_service_that_cannot_be_reached() -> None:
 )
 def test_wrong_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
-        cli.main(arguments)
+        main(arguments)
     assert exit_.value.code == 2
     assert capsys.readouterr().err.startswith("usage: rxddbstream")
 
@@ -506,7 +407,7 @@ def test_mistakes_of_our_own_come_as_a_line_too(
         raise KeyError("x")
 
     monkeypatch.setattr(rxd, "changes", broken)
-    assert cli.main(["orders"]) == 1
+    assert main(["orders"]) == 1
     assert capsys.readouterr().err == "rxddbstream: error: KeyError: 'x'\n"
 
 
@@ -519,7 +420,7 @@ def test_lost_changes_are_told_and_make_the_exit_status(
         return reactivex.empty()
 
     monkeypatch.setattr(rxd, "changes", changes)
-    assert cli.main(["orders"]) == 3
+    assert main(["orders"]) == 3
     err = capsys.readouterr().err
     assert err == "rxddbstream: warning: changes of shard shard-1 were lost: read too late\n"
 
@@ -528,8 +429,8 @@ def test_notes_tell_of_retries_once_a_second(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     now = 100.0
-    monkeypatch.setattr(cli.time, "monotonic", lambda: now)
-    notes = cli._Notes()
+    monkeypatch.setattr(speaking.time, "monotonic", lambda: now)
+    notes = speaking.Notes()
     notes(rxd.ShardOpened(rxd.Shard("shard-1"), TrimHorizon()))
     for shard_id in ("shard-1", "shard-2"):
         notes(rxd.Throttled(shard_id, ThrottledError(f"reading {shard_id}: Rate\nexceeded"), 1, 1.23))
@@ -562,7 +463,7 @@ def test_verbose_tells_what_is_done_and_nothing_twice(table: Table, tmp_path: Pa
 
 
 def test_verbose_leaves_retries_and_losses_to_the_log(capsys: pytest.CaptureFixture[str]) -> None:
-    notes = cli._Notes(is_logged=True)
+    notes = speaking.Notes(is_logged=True)
     notes(rxd.Throttled("shard-1", ThrottledError("too many"), 1, 1.0))
     notes(rxd.Gap("shard-1", None, "read too late"))
     assert notes.gaps == 1
@@ -603,7 +504,7 @@ def test_importing_the_package_imports_nothing_that_takes_time() -> None:
 
 def test_help(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
-        cli.main(["--help"])
+        main(["--help"])
     assert exit_.value.code == 0
     text = capsys.readouterr().out
     options = "--print-record -pr --print-summary -ps --format --start --no-follow -n --endpoint-url --region"
@@ -612,25 +513,40 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert max(map(len, text.splitlines())) <= 96
 
 
-@pytest.mark.parametrize("command", ["demo", "shards"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_help_of_a_command(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
-        cli.main([command, "--help"])
+        main([command, "--help"])
     assert exit_.value.code == 0
     assert capsys.readouterr().out.startswith(f"usage: rxddbstream {command} ")
+
+
+@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)], ids=str)
+def test_help_imports_nothing_that_takes_time(command: list[str]) -> None:
+    script = f"""if True:
+        import contextlib, sys
+        from rxddbstream.cli.main import main
+        with contextlib.suppress(SystemExit):
+            main([*{command}, "--help"])
+        print(*sys.modules)
+    """
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    help_, modules = ended.stdout.rstrip().rsplit("\n", 1)
+    assert help_.startswith("usage: rxddbstream")
+    assert not {"boto3", "botocore", "reactivex", "msgspec", "rich", "moto", "sqlite3"} & {*modules.split()}
 
 
 def test_a_mistyped_command(capsys: pytest.CaptureFixture[str]) -> None:
     for words, question in ((["shard", "orders"], True), (["orders", "items"], False)):
         with pytest.raises(SystemExit) as exit_:
-            cli.main(words)
+            main(words)
         assert exit_.value.code == 2
         assert capsys.readouterr().err.endswith("did you mean `rxddbstream shards`?\n") is question
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
-        cli.main(["--version"])
+        main(["--version"])
     assert exit_.value.code == 0
     name, number = capsys.readouterr().out.split()
     assert name == "rxddbstream"
@@ -664,7 +580,7 @@ def test_tree() -> None:
         shard("f"),
         shard("g", "f"),
     ]
-    assert list(cli.tree(shards)) == [
+    assert list(tree(shards)) == [
         "a  closed",
         "  b  closed",
         "    d  open",
@@ -677,12 +593,12 @@ def test_tree() -> None:
 
 def test_tree_of_what_cannot_be() -> None:
     shards = [shard("a", "a"), shard("b", "c"), shard("c", "b"), shard("c", "b"), shard("d")]
-    assert sorted(line.split()[0] for line in cli.tree(shards)) == ["a", "b", "c", "d"]
+    assert sorted(line.split()[0] for line in tree(shards)) == ["a", "b", "c", "d"]
 
 
 def test_tree_of_a_long_line_of_shards() -> None:
     shards = [shard(str(number), str(number - 1)) for number in range(1, 3_000)]
-    assert len(list(cli.tree(shards))) == 2_999
+    assert len(list(tree(shards))) == 2_999
 
 
 def test_listing_has_many_pages() -> None:
@@ -695,4 +611,20 @@ def test_listing_has_many_pages() -> None:
             return {"StreamDescription": description}
 
     client = StreamClient(Pages(), "arn", lambda: datetime.now(UTC))
-    assert [shard.id for shard in cli._list(client)] == ["1", "2", "3"]
+    assert [shard.id for shard in list_all(client)] == ["1", "2", "3"]
+
+
+@pytest.mark.parametrize(
+    ("line", "completions"),
+    [
+        ("rxddbstream sh", {"shards "}),
+        ("rxddbstream demo --r", {"--rate "}),
+        ("rxddbstream orders --unt", {"--until-end "}),
+        ("rxddbstream orders --format summ", {"summary "}),
+    ],
+)
+def test_completion(line: str, completions: set[str], tmp_path: Path) -> None:
+    answer = tmp_path / "answer"
+    asked = {"COMP_LINE": line, "COMP_POINT": str(len(line)), "_ARGCOMPLETE": "1"}
+    run(**asked, _ARGCOMPLETE_IFS=",", _ARGCOMPLETE_STDOUT_FILENAME=str(answer))
+    assert {*answer.read_text().split(",")} == completions

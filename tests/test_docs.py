@@ -16,6 +16,7 @@ import doctest
 import importlib
 import inspect
 import io
+import itertools
 import json
 import os
 import pkgutil
@@ -40,7 +41,7 @@ import rxddbstream
 import rxddbstream.errors
 import rxddbstream.operators
 import rxddbstream.testing
-from rxddbstream.arguments import parse
+from rxddbstream.cli.arguments import COMMANDS, command, parse
 from rxddbstream.demo import REGION
 
 ROOT = Path(__file__).parent.parent
@@ -191,10 +192,12 @@ def commands(program: str) -> Iterator[Any]:
     """Each line of the shell blocks that runs a program, as the arguments after its name."""
     for block in SHELL:
         for line in block.text.replace("\\\n", "").splitlines():
-            for command in re.split(r"&&|\||;", line):
-                words = shlex.split(command, comments=True)
-                if words and Path(words[0]).name == program:
-                    yield pytest.param(words[1:], id=f"{block.name} {' '.join(words[1:])}")
+            lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+            lexer.whitespace_split = True
+            for is_operator, words in itertools.groupby(lexer, lambda word: set(word) <= set("();<>|&")):
+                name, *arguments = words
+                if not is_operator and Path(name).name == program:
+                    yield pytest.param(arguments, id=f"{block.name} {' '.join(arguments)}")
 
 
 @pytest.mark.parametrize("arguments", list(commands("rxddbstream")))
@@ -211,7 +214,9 @@ def test_programs_are_there_and_have_the_options(arguments: list[str]) -> None:
 
 
 def test_options_in_the_text_are_in_the_help() -> None:
-    known = set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", "".join(map(help_of, ([], ["demo"], ["shards"])))))
+    known = set(
+        re.findall(r"(?<![\w-])--?[a-z][\w-]*", "".join(map(help_of, [[], *([name] for name in COMMANDS)])))
+    )
     named = {
         option
         for page in PAGES
@@ -221,6 +226,24 @@ def test_options_in_the_text_are_in_the_help() -> None:
     }
     assert named >= {"-n", "--checkpoint"}
     assert named - known == set()
+
+
+def test_every_option_has_a_line_in_the_documentation_and_a_test() -> None:
+    text = "".join(page.read_text() for page in PAGES if page.parent.name == "docs")
+    documented = set(re.findall(r"`(--?[a-z][\w-]*)", text))
+    tests = "".join(path.read_text() for path in (ROOT / "tests").glob("test_*.py"))
+    tried = set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", tests))
+    for name in ["watch", *COMMANDS]:
+        for action in command(name).parser()._actions:
+            if action.dest != "help":
+                missing = {*action.option_strings} - documented, {*action.option_strings} - tried
+                assert missing == (set(), set()), f"{name}: not documented, not tested"
+
+
+def test_every_command_is_in_the_command_lines_page_and_in_the_readme() -> None:
+    for page in (ROOT / "docs" / "command-line.md", README):
+        named = set(re.findall(r"rxddbstream (\w+)", page.read_text()))
+        assert COMMANDS.keys() - named == set(), page.name
 
 
 def help_of(command: list[str]) -> str:

@@ -107,10 +107,25 @@ def _resolve_time(start: object, now: datetime) -> AtTime:
     return AtTime(start.astimezone(UTC))
 
 
+def duration(text: str) -> timedelta | None:
+    """The length of time that a text such as `"15m"` or `"2h30m"` names; None when it names none.
+
+    Raises:
+        OverflowError: it is longer than the calendar.
+
+    >>> duration("2h30m")
+    datetime.timedelta(seconds=9000)
+    """
+    if not _DURATION.fullmatch(text):
+        return None
+    parts = _PART.findall(text)
+    return sum((timedelta(**{_UNITS[unit]: float(number)}) for number, unit in parts), timedelta())
+
+
 def _parse(text: str) -> datetime | timedelta:
-    if _DURATION.fullmatch(text):
-        parts = _PART.findall(text)
-        return sum((timedelta(**{_UNITS[unit]: float(number)}) for number, unit in parts), timedelta())
+    length = duration(text)
+    if length is not None:
+        return length
     try:
         return datetime.fromisoformat(text)
     except ValueError:

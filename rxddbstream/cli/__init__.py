@@ -1,0 +1,11 @@
+"""The command line: prints a table's changes as they happen, and shows how its stream is doing.
+
+    arguments.py    which command, and the options that several of them have
+    main.py         runs one; errors become a sentence and an exit status
+    speaking.py     what a person is told on standard error
+    opening.py      the stream that the options name
+    watch.py ...    a command each: its options, and what it does
+
+Standard output takes the data alone; all else goes to standard error. Whatever is slow to import is
+imported when it is needed, so that `--help` answers at once.
+"""

@@ -1,0 +1,80 @@
+"""Running a command: what it ends with becomes a sentence and an exit status."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Sequence
+from typing import NoReturn
+
+from rxddbstream.cli.arguments import (
+    DONE,
+    FAILED,
+    INTERRUPTED,
+    TERMINATED,
+    WRONG_USAGE,
+    command,
+    complete,
+    parse,
+)
+from rxddbstream.errors import ConfigurationError
+
+log = logging.getLogger("rxddbstream")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns its exit status."""
+    complete()
+    args = parse(sys.argv[1:] if argv is None else argv)
+    if args.verbose:
+        logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        log.setLevel(logging.DEBUG)
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        return command(args.command).run(args)
+    except KeyboardInterrupt:
+        return _interrupted(INTERRUPTED)
+    except SystemExit:
+        return _interrupted(TERMINATED)
+    except BrokenPipeError:  # whoever reads our output has seen enough
+        _drop_output()
+        return DONE
+    except Exception as error:  # noqa: BLE001 - a person gets a sentence, and with -v the rest
+        from rxddbstream.cli.speaking import in_words, note  # late: it takes a third of the time of `--help`
+
+        if args.verbose:
+            traceback.print_exc()
+        text = in_words(error)
+        if isinstance(error, OSError) and _output_fails():
+            text = f"standard output: {error.strerror}"
+            _drop_output()
+        note(f"rxddbstream: error: {text}")
+        return WRONG_USAGE if isinstance(error, ConfigurationError) else FAILED
+
+
+def _terminate(*_: object) -> NoReturn:
+    raise SystemExit(TERMINATED)
+
+
+def _interrupted(status: int) -> int:
+    # A thread that is blocked in a full pipe holds stdout's lock, which Python would wait for at its end.
+    if any(thread.name.startswith("rxddbstream-worker") for thread in threading.enumerate()):
+        os._exit(status)
+    return status
+
+
+def _output_fails() -> bool:
+    try:
+        sys.stdout.flush()  # what could not be written is still there
+    except OSError:
+        return True
+    return False
+
+
+def _drop_output() -> None:
+    # What is left in the buffer cannot be written either, and Python would try at its end.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,93 @@
+"""The stream that a command's options name."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shlex
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, TypeVar
+
+from rxddbstream.cli.speaking import Notes, advice, note
+from rxddbstream.core.model import RETENTION
+from rxddbstream.core.position import AtTime, Position, resolve
+from rxddbstream.errors import ConfigurationError, ConnectionLost
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from reactivex import Observable
+
+    from rxddbstream.client import StreamClient
+    from rxddbstream.core.model import Change
+    from rxddbstream.stream import Stream
+
+T = TypeVar("T")
+
+
+def open_stream(args: Namespace, notes: Notes) -> Stream[Change]:
+    """The changes that `add_stream` and `add_reading` have the options for."""
+    import rxddbstream as rxd
+
+    now = datetime.now(UTC)
+    position = position_of(args.start, now)
+    if isinstance(position, AtTime) and now - position.time > RETENTION:
+        note(f"rxddbstream: DynamoDB keeps changes for 24 hours; --start {args.start} is longer ago")
+    checkpoint = getattr(args, "checkpoint", None)
+    return rxd.changes(
+        args.stream,
+        start=position.time if isinstance(position, AtTime) else args.start,
+        follow=not args.until_end,
+        checkpoints=rxd.SqliteCheckpoints(checkpoint) if checkpoint else None,
+        on_gap="skip",
+        events=notes,
+        poll=rxd.Poll(fastest=0.25, slowest=1.0),  # a person is waiting
+        region_name=args.region,
+        profile_name=args.profile,
+        endpoint_url=args.endpoint_url,
+    )
+
+
+def bounded(source: Observable[T], args: Namespace) -> Observable[T]:
+    """As much of it as `-n` and `--for` let through."""
+    from reactivex import operators as ops
+
+    if args.count is not None:
+        source = source.pipe(ops.take(args.count))
+    if args.seconds is not None:
+        source = source.pipe(ops.take_with_time(args.seconds))
+    return source
+
+
+@contextlib.contextmanager
+def client_of(args: Namespace) -> Iterator[StreamClient]:
+    """What asks the stream of `add_stream`'s options, each call once."""
+    from rxddbstream.connecting import connect
+
+    try:
+        yield connect(
+            args.stream,
+            now=lambda: datetime.now(UTC),
+            region_name=args.region,
+            profile_name=args.profile,
+            endpoint_url=args.endpoint_url,
+        )
+    except ConnectionLost as error:
+        raise ConnectionLost(f"{error}; {advice(error)}") from error
+
+
+def position_of(text: str, now: datetime) -> Position:
+    """What people type: a time without an offset is local time."""
+    start: str | datetime = text
+    with contextlib.suppress(ValueError):
+        start = datetime.fromisoformat(text)
+    try:
+        if isinstance(start, datetime) and start.tzinfo is None:
+            start = start.astimezone()
+        return resolve(start, now)
+    except ConfigurationError as error:
+        reason = re.sub(r"^.*?(?= is not | lies )", "", str(error))
+    except (ValueError, OverflowError):  # of a date's local time
+        reason = " lies beyond the calendar"
+    raise ConfigurationError(f"--start {shlex.quote(text)}{reason}")

@@ -1,0 +1,100 @@
+"""What a person is told on standard error, beside the data."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+
+from rxddbstream.core.model import (
+    Checkpointed,
+    Event,
+    Gap,
+    Retrying,
+    ShardClosed,
+    ShardOpened,
+    Throttled,
+)
+from rxddbstream.core.position import After, AtTime, Latest, Position, TrimHorizon
+from rxddbstream.errors import ConnectionLost, StreamError
+
+log = logging.getLogger("rxddbstream")
+
+
+def note(text: str) -> None:
+    """A line on standard error."""
+    print(text, file=sys.stderr, flush=True)
+
+
+class Notes:
+    """Tells a person what happens to a stream.
+
+    Args:
+        is_logged: the library's log is shown, which tells of retries and losses.
+
+    Attributes:
+        gaps: how many times changes were lost.
+    """
+
+    def __init__(self, is_logged: bool = False) -> None:
+        self.gaps = 0
+        self._is_logged = is_logged
+        self._is_advised = False
+        self._retry_told_at = float("-inf")
+
+    def __call__(self, event: Event) -> None:
+        match event:
+            case ShardOpened(shard, position):
+                self._is_advised = True  # it has worked once
+                self.say(f"Starting watcher for shard: {shard.id}")
+                log.info("shard %s is read from %s", shard.id, _place(position))
+            case ShardClosed(shard):
+                log.info("shard %s was read to its end", shard.id)
+            case Checkpointed(positions):
+                texts = ", ".join(f"{key}: {text}" for key, text in positions.items())
+                log.info("checkpoints were written: %s", texts)
+            case Gap(shard_id, _, reason):
+                self.gaps += 1
+                if not self._is_logged:
+                    self.say(f"rxddbstream: warning: changes of shard {shard_id} were lost: {reason}")
+            case Throttled(_, error, _, delay) | Retrying(_, error, _, delay):
+                # Many shards fail together; one line a second tells it.
+                if not self._is_logged and time.monotonic() - self._retry_told_at >= 1.0:
+                    self._retry_told_at = time.monotonic()
+                    when = f"in {delay:.2g} s" if delay >= 0.01 else "at once"
+                    self.say(f"rxddbstream: {in_words(error)}; retrying {when}")
+                if isinstance(error, ConnectionLost) and not self._is_advised:
+                    self._is_advised = True
+                    self.say(f"rxddbstream: {advice(error)}; Ctrl-C ends it")
+
+    def say(self, text: str) -> None:
+        """A line for a person."""
+        note(text)
+
+
+def in_words(error: BaseException) -> str:
+    """An error as a sentence, on one line."""
+    text = " ".join(str(error).split())
+    # What the library raises speaks for itself; "'x'" of a KeyError does not.
+    return text if isinstance(error, (StreamError, OSError)) else f"{type(error).__name__}: {text}"
+
+
+def advice(error: ConnectionLost) -> str:
+    """What to check when the service was never reached."""
+    from rxddbstream.connecting import unknown_region
+
+    check = "check --region, --endpoint-url and the network"
+    unknown = unknown_region(str(error))
+    return f"{unknown} {check.capitalize()}" if unknown else check
+
+
+def _place(position: Position) -> str:
+    match position:
+        case Latest():
+            return "its newest change on"
+        case TrimHorizon():
+            return "its oldest change on"
+        case AtTime(time):
+            return time.isoformat()
+        case After(sequence_number):
+            return f"after {sequence_number}"

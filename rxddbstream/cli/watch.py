@@ -1,0 +1,121 @@
+"""`rxddbstream STREAM`: prints changes as they happen."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from typing import TYPE_CHECKING
+
+from rxddbstream.cli.arguments import (
+    COMMANDS,
+    DONE,
+    LOST_CHANGES,
+    add_reading,
+    add_stream,
+    make_parser,
+)
+from rxddbstream.cli.choosing import add_choosing, chosen
+from rxddbstream.cli.printing import add_printing, printer_of
+
+if TYPE_CHECKING:
+    from rxddbstream.core.model import Change
+    from rxddbstream.stream import Stream
+
+USAGE = """rxddbstream STREAM [options]
+       rxddbstream COMMAND [options]"""
+
+EXAMPLES = """\
+  rxddbstream -- demo         read a table that has a command's name
+
+examples:
+  rxddbstream orders -ps                                  one line a change, from now on
+  rxddbstream orders -o diff --since 15m                  what changed, of 15 minutes
+  rxddbstream orders -ps --event INSERT --key id=o-1      of one item
+  rxddbstream orders -o json | jq .new_image              for other programs
+  rxddbstream orders --since trim-horizon --until-end     all that is there
+  rxddbstream orders -ps --checkpoint orders.position     those since the last time
+  rxddbstream orders --endpoint-url http://localhost:8000
+
+exit status:
+  0 done, 1 failed, 2 wrong usage, 3 changes were lost before they could be read, 130 Ctrl-C
+"""
+
+log = logging.getLogger("rxddbstream")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command's options."""
+    commands = "".join(f"  rxddbstream {name:<16}{what}\n" for name, what in COMMANDS.items())
+    parser = make_parser(
+        "rxddbstream",
+        "Print a DynamoDB table's changes as they happen.",
+        f"commands; each has a --help of its own:\n{commands}{EXAMPLES}",
+    )
+    parser.usage = USAGE
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and end")
+    add_stream(parser)
+    add_printing(parser)
+    add_choosing(parser)
+    read = add_reading(parser)
+    read.add_argument(
+        "--checkpoint",
+        metavar="FILE",
+        help="keep in FILE how far it came, and go on from there next time; --start is for the first time",
+    )
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do it; returns the exit status."""
+    import rxddbstream as rxd
+    from rxddbstream.cli.backlog import shown
+    from rxddbstream.cli.opening import bounded, open_stream
+    from rxddbstream.cli.speaking import Notes
+
+    notes = Notes(args.verbose)
+    stream = open_stream(args, notes)
+    source = bounded(chosen(stream, args), args)
+    print_change = printer_of(args)
+    is_empty = True
+
+    def observe(change: Change) -> None:
+        nonlocal is_empty
+        is_empty = False
+        print_change(change)
+        if change.frontier is not None:
+            change.frontier.acknowledge()  # -n ends the stream from inside the last one's on_next
+
+    try:
+        with shown(stream, args):
+            rxd.run(source, observe)
+    finally:
+        if args.verbose:
+            log.info(
+                "%(records)d changes were read, by %(calls)d calls of GetRecords, %(empty_calls)d of them "
+                "empty; %(retries)d calls had to be made again",
+                stream.statistics()._asdict(),
+            )
+    if is_empty and args.until_end:
+        _explain_silence(stream, args)
+    return LOST_CHANGES if notes.gaps else DONE
+
+
+def _explain_silence(stream: Stream[Change], args: argparse.Namespace) -> None:
+    from rxddbstream.cli.speaking import note
+
+    if (args.events or args.keys or args.pattern) and (read := stream.statistics().records):
+        note(f"rxddbstream: none of the {read:,} changes that were read is one of those asked for")
+    elif args.start == "latest" and not args.checkpoint:
+        note(
+            "rxddbstream: nothing to read: --until-end reads what was written before; "
+            "did you mean --since trim-horizon?"
+        )
+
+
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version  # slow, and seldom asked for
+
+        sys.stdout.write(f"rxddbstream {version('rxddbstream')}\n")
+        parser.exit()
