@@ -142,8 +142,10 @@ def complaints_of(block: Block, directory: Path, settings: dict[str, str]) -> st
         at_last.start()
         assert process.stdout is not None
         if process.stdout.readline():
+            # Time to print some more. One that ends by itself is not interrupted while it does.
+            ends = re.search(r"follow=False|ops\.take\(", block.text)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(0.5)  # time to print some more, or to end
+                process.wait(10 if ends else 0.5)
             process.send_signal(signal.SIGINT)
         errors = process.communicate()[1]
         at_last.cancel()
