@@ -150,8 +150,7 @@ def shards(
     A shard is emitted when it may be read: when the one that it continues was read to its end. So
     subscribe to every shard that is emitted, at once, or its descendants will not come.
 
-    Args:
-        as for `changes`.
+    The arguments are those of `changes`.
 
     >>> from reactivex import operators as ops
     >>> per_shard = shards("orders").pipe(ops.flat_map(lambda shard: shard.pipe(ops.count())))
