@@ -16,6 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from rxddbstream import testing as testing
     from rxddbstream.checkpoints import CheckpointStore, MemoryCheckpoints, SqliteCheckpoints
     from rxddbstream.core.model import (
         Change,
@@ -102,6 +103,8 @@ def __getattr__(name: str) -> Any:
     # Imported when first used (PEP 562): the command line answers `--help` without boto3.
     if name == "__version__":
         value = importlib.import_module("importlib.metadata").version(__name__)
+    elif name == "testing":
+        value = importlib.import_module(f"{__name__}.testing")
     elif name in _HOME:
         value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
     else:
