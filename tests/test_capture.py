@@ -441,7 +441,7 @@ def test_at_once_is_in_order_of_time_and_the_same_each_time(scheduler: TestSched
     newest = float("-inf")
     for time in times:
         newest = max(newest, time)
-        assert time > newest - 5  # what is in one page stays together
+        assert time > newest - 16  # a page stays together; a child may be 10 s ahead
 
 
 def test_in_its_own_time(scheduler: TestScheduler, file: Path) -> None:
@@ -510,9 +510,9 @@ def test_windows_are_those_of_the_live_stream(
     sim = SimulatedStream(scheduler=scheduler, shards=3)
     windows: list[Any] = []
     source = capture(rxd.shards(sim.arn, client=sim.client), file)
-    source.pipe(counts_by_item(windower)).subscribe(windows.append, scheduler=scheduler)
-    busy_table(sim, scheduler)()
-    scheduler.advance_by(60)  # so that all of them close
+    with source.pipe(counts_by_item(windower)).subscribe(windows.append, scheduler=scheduler):
+        busy_table(sim, scheduler)()
+        scheduler.advance_by(60)  # so that all of them close
 
     again = replayed(file, counts_by_item(windower), speed=speed)
     key = repr
@@ -534,7 +534,7 @@ def test_a_backlog_that_came_slowly_is_not_late(scheduler: TestScheduler, file: 
     sim = SimulatedStream(scheduler=scheduler, shards=2)
     busy_table(sim, scheduler)()
     scheduler.advance_by(3600)
-    sim.script("GetRecords", *["ThrottlingException"] * 12)
+    sim.script("GetRecords", *["ThrottlingException"] * 30)
     live = captured(sim, scheduler, file, lambda: scheduler.advance_by(60), start="trim_horizon")
     assert live.times[0] > 2
     late: list[rxd.Change] = []

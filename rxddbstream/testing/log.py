@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -25,7 +26,7 @@ class LogShard:
     """A shard and all that was ever written to it; its first `trimmed` records are out of reach.
 
     They are as boto3 has them, or as they came in JSON. `page_ends` are the places where a page ends whatever
-    its size; mostly there are none.
+    its size; mostly there are none. The records from `readable` on have not come out yet.
     """
 
     number: int  # its place among all shards that ever were
@@ -42,6 +43,7 @@ class LogShard:
     vanished: bool = False
     records: list[Any] = field(default_factory=list)
     page_ends: list[int] = field(default_factory=list)
+    readable: int = sys.maxsize
     children: list[LogShard] = field(default_factory=list)
 
     def page_of(self, place: int) -> int:
@@ -50,10 +52,8 @@ class LogShard:
 
     def page(self, place: int, most: int) -> list[Any]:
         """The records from a place on: so many at most, and none of the next page."""
-        number, end = self.page_of(place), place + most
-        return self.records[
-            place : end if number == len(self.page_ends) else min(end, self.page_ends[number])
-        ]
+        number = self.page_of(place)
+        return self.records[place : min(place + most, self.readable, *self.page_ends[number : number + 1])]
 
     def snapshot(self) -> SimulatedShard:
         return SimulatedShard(self.id, self.parent_id, self.ending is not None, self.low, self.high)

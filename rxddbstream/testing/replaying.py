@@ -8,10 +8,9 @@ then. The answers' time is the capture's, however old it is.
 from __future__ import annotations
 
 import math
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from itertools import islice
 from threading import Lock
 from typing import Any
 
@@ -131,7 +130,7 @@ def replay_of(
 
 
 class ReplayedStream:
-    """A captured stream: the simulated service, to which is written what the file has.
+    """A captured stream: the simulated service, with what the file has.
 
     Args:
         captured: the capture.
@@ -143,7 +142,7 @@ class ReplayedStream:
     """
 
     def __init__(self, captured: Captured, now: Callable[[], datetime], speed: float | None) -> None:
-        self.client = SimulatedClient(self._call)
+        self.client = _Client(self._call)
         self._lock = Lock()
         self._captured = captured
         self._reader_now = now
@@ -151,6 +150,11 @@ class ReplayedStream:
         self._speed = speed
         self._latest = captured.began
         self._log = StreamLog([], _utc(captured.began))
+        self._pages: dict[str, list[PageRead]] = {}
+        self._continued: set[str | None] = set()
+        self._to_come = deque(captured.lines)
+        for line in captured.lines:
+            self._add(line)
         self._service = Service(
             self._log,
             {"StreamArn": captured.stream, "StreamStatus": "ENABLED"},
@@ -164,18 +168,21 @@ class ReplayedStream:
                 supports_at_timestamp=True,
             ),
         )
-        shards = {line.id for line in captured.lines if isinstance(line, Opened)}
-        self._continued = {line.parent for line in captured.lines if isinstance(line, Opened)} & shards
-        self._page_times: defaultdict[str, list[float]] = defaultdict(list)
-        self._created: defaultdict[str, deque[float]] = defaultdict(deque)  # of the pages to come
-        self._to_come: deque[Opened | PageRead | Closed] = deque()
-        for line in captured.lines:
-            if isinstance(line, Opened) and line.parent not in shards:
-                self._open(line, captured.began)  # it was there at the beginning
-                continue
-            self._to_come.append(line)
-            if isinstance(line, PageRead):
-                self._created[line.shard].append(_created_at(line))
+
+    def _add(self, line: Opened | PageRead | Closed) -> None:
+        # A reader that kept checkpoints knows shards and records which have not come out yet.
+        if isinstance(line, Opened):
+            is_first = line.parent not in self._pages
+            visible_at = _utc(self._captured.began if is_first else line.time)
+            shard = self._log.add(line.id, line.parent, 0, 0, visible_at, starting=0)
+            shard.readable = 0
+            self._continued.add(line.parent)
+            self._pages[line.id] = []
+        elif isinstance(line, PageRead):
+            shard = self._log.shards[line.shard]
+            shard.records += line.records
+            shard.page_ends.append(len(shard.records))
+            self._pages[line.shard].append(line)
 
     def now(self) -> datetime:
         """The service's time."""
@@ -194,6 +201,7 @@ class ReplayedStream:
     def _call(self, operation: str, arguments: dict[str, Any]) -> Answer:
         with self._lock:
             seconds = self._seconds()
+            # At the very beginning nothing has come out: "latest" must miss nothing of it.
             if self._speed is None or seconds > self._captured.began:
                 self._play(seconds)
             if arguments.get("ShardIteratorType") in _FROM_THE_BEGINNING:
@@ -205,52 +213,52 @@ class ReplayedStream:
                 error.response["ResponseMetadata"] = metadata(400, now)
                 raise
             if operation == "GetRecords":
-                now = self._date(
-                    self._service.cursor(arguments["ShardIterator"]), bool(answer["Records"]), now
-                )
+                cursor = self._service.cursor(arguments["ShardIterator"])
+                now = self._date(cursor, bool(answer["Records"]), now)
             return {**answer, "ResponseMetadata": metadata(at=now)}
 
     def _play(self, until: float) -> None:
-        """Let happen what happened until then."""
+        """Let come out what had come by then."""
         while self._to_come and (self._speed is None or self._to_come[0].time <= until):
-            match self._to_come.popleft():
-                case Opened() as line:
-                    self._open(line, line.time)
-                case PageRead() as line:
-                    shard = self._log.shards[line.shard]
-                    shard.records.extend(line.records)
-                    shard.page_ends.append(len(shard.records))
-                    self._page_times[line.shard].append(line.time)
-                    self._created[line.shard].popleft()
-                case Closed() as line:
-                    self._close(line.shard)
+            line = self._to_come.popleft()
+            if isinstance(line, PageRead):
+                shard = self._log.shards[line.shard]
+                shard.readable += len(line.records)
+            elif isinstance(line, Closed):
+                self._close(line.shard)
+            elif line.parent in self._pages:
+                self._close(line.parent)
 
-    def _open(self, line: Opened, visible_at: float) -> None:
-        if line.parent is not None:
-            self._close(line.parent)
-        self._log.add(line.id, line.parent, 0, 0, _utc(visible_at), starting=0)
-
-    def _close(self, shard_id: str) -> None:
+    def _close(self, shard_id: str | None) -> None:
         # Only one that another shard continues: of any other, what was captured is not known to be the end.
-        if shard_id in self._continued:
+        if shard_id is not None and shard_id in self._continued:
             shard = self._log.shards[shard_id]
             last = shard.records[-1:]
             self._log.close(shard, _utc(0), sequence_number_of(last[0]) if last else 0)
 
     def _date(self, cursor: Cursor, has_records: bool, now: datetime) -> datetime:
         """The service's time of an answer to GetRecords."""
-        shard_id = cursor.shard.id
+        shard = cursor.shard
+        pages = self._pages[shard.id]
         if has_records:
-            return _utc(self._page_times[shard_id][cursor.shard.page_of(cursor.place)])
+            return _utc(pages[shard.page_of(cursor.place)].time)
         # That there was nothing cannot be said of a time at which there was something, not captured yet.
-        return min([now, *map(_utc, islice(self._created[shard_id], 1))])
+        to_come = shard.page_of(shard.readable)
+        return min(now, _created_at(pages[to_come])) if to_come < len(pages) else now
 
 
-def _created_at(page: PageRead) -> float:
+class _Client(SimulatedClient):
+    """Whatever a shard is called: another service than AWS may have been captured."""
+
+    def _checked_call(self, operation: str, arguments: dict[str, Any]) -> Answer:
+        return self._call(operation, arguments)
+
+
+def _created_at(page: PageRead) -> datetime:
     """The time of a page's first change."""
     detail = page.records[0].detail if page.records else None
     created_at = detail.created_at if detail else None
-    return page.time if created_at is None else min(created_at, page.time)
+    return _utc(page.time if created_at is None else min(created_at, page.time))
 
 
 def _utc(seconds: float) -> datetime:
