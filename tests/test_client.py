@@ -8,7 +8,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import boto3
@@ -257,6 +257,17 @@ def test_without_a_date_header_it_is_ours(metadata: Any) -> None:
     client, _ = client_of({"Records": [], "ResponseMetadata": metadata})
 
     assert client.get_records(SHARD, "iterator").answered_at == OUR_TIME
+
+
+def test_the_services_time_goes_on_between_its_answers() -> None:
+    ours = OUR_TIME
+    client = StreamClient(Double({"Records": [], "ResponseMetadata": DATED}), ARN, lambda: ours)
+    assert client.time == OUR_TIME
+
+    for seconds in (0.0, 0.25, 0.5):  # answers of the same second
+        ours = OUR_TIME + timedelta(seconds=seconds)
+        client.get_records(SHARD, "iterator")
+        assert client.time == SERVICE_TIME + timedelta(seconds=seconds)
 
 
 def test_the_date_header_of_a_real_answer_is_read() -> None:

@@ -80,6 +80,7 @@ def blocks_of(page: Path) -> list[Block]:
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
 PYTHON = [block for block in BLOCKS if block.language == "python"]
 AT_ONCE = 4
+DATA = [block for block in BLOCKS if block.marker.startswith("file: ") and block.language == "text"]
 SHELL = [block for block in BLOCKS if block.language == "sh"]
 
 
@@ -156,9 +157,14 @@ def complaints_of(block: Block, directory: Path, settings: dict[str, str]) -> st
 
 
 def failures_of(block: Block, directory: Path) -> str:
-    """Put a block in the file that it names and run pytest on it; what that wrote, unless all is well."""
+    """Put a block in the file that it names, and its page's data beside it, and run pytest on it.
+
+    Returns:
+        What that wrote, unless all is well.
+    """
     file = directory / block.marker.removeprefix("file: ")
-    file.write_text(block.text)
+    for each in {block, *(other for other in DATA if other.page == block.page)}:
+        (directory / each.marker.removeprefix("file: ")).write_text(each.text)
     command = [sys.executable, "-m", "pytest", "-q", "-W", "error", file.name]
     ended = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=100)
     return "" if ended.returncode == 0 else ended.stdout

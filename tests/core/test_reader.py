@@ -611,6 +611,29 @@ def test_a_bounded_read_of_an_open_shard_ends_at_the_tip() -> None:
     assert reader.ended
 
 
+def test_a_bounded_read_up_to_a_later_time_waits_for_it() -> None:
+    reader = reading(bounded=True, until=at(60))
+    early, late = Records([], "next", at(59)), Records([], "next", at(60))
+
+    feed(reader, [early] * 2 * EMPTY_PAGES_AT_TIP)
+    assert not reader.ended
+    assert reader.idle_pages > EMPTY_PAGES_AT_TIP
+    assert numbers(reader.receive(page(1, made=59))) == [1]
+
+    feed(reader, [early] + [late] * (EMPTY_PAGES_AT_TIP - 2))
+    assert (reader.ended, reader.idle_pages) == (False, 0)
+    reader.receive(late)
+    assert reader.stopped_short
+
+
+def test_a_bounded_read_up_to_a_later_time_leaves_out_what_is_newer() -> None:
+    reader = reading(bounded=True, until=at(60))
+
+    records = [record(1, at(60.5)), record(2, at(62))]
+    assert numbers(reader.receive(Records(records, "next", at(63)))) == [1]
+    assert reader.stopped_short
+
+
 def test_a_page_with_records_is_not_the_tip() -> None:
     reader = reading(bounded=True)
 
