@@ -5,21 +5,19 @@ from __future__ import annotations
 import contextlib
 import re
 import shlex
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
-from rxddbstream.cli.speaking import Notes, advice, note
+from rxddbstream.cli.speaking import Notes, note
 from rxddbstream.core.model import RETENTION
 from rxddbstream.core.position import AtTime, Position, resolve
-from rxddbstream.errors import ConfigurationError, ConnectionLost
+from rxddbstream.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from argparse import Namespace
 
     from reactivex import Observable
 
-    from rxddbstream.client import StreamClient
     from rxddbstream.core.model import Change
     from rxddbstream.stream import Stream
 
@@ -58,23 +56,6 @@ def bounded(source: Observable[T], args: Namespace) -> Observable[T]:
     if args.seconds is not None:
         source = source.pipe(ops.take_with_time(args.seconds))
     return source
-
-
-@contextlib.contextmanager
-def client_of(args: Namespace) -> Iterator[StreamClient]:
-    """What asks the stream of `add_stream`'s options, each call once."""
-    from rxddbstream.connecting import connect
-
-    try:
-        yield connect(
-            args.stream,
-            now=lambda: datetime.now(UTC),
-            region_name=args.region,
-            profile_name=args.profile,
-            endpoint_url=args.endpoint_url,
-        )
-    except ConnectionLost as error:
-        raise ConnectionLost(f"{error}; {advice(error)}") from error
 
 
 def position_of(text: str, now: datetime) -> Position:
