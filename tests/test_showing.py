@@ -138,6 +138,11 @@ def test_long_values_and_many_attributes_are_shortened():
     assert table(change_of(NewImage={"b": {"B": b"\0" * 5000}})).rows[1][1].startswith("5,000 bytes: AAAA")
 
 
+def test_of_long_values_the_part_that_differs_is_shown():
+    change = change_of(OldImage={"a": {"S": "x" * 500 + "old"}}, NewImage={"a": {"S": "x" * 500 + "new"}})
+    assert table(change).rows[1] == ["a", f"…{'x' * 20}old'", f"…{'x' * 20}new'"]
+
+
 def test_an_attribute_that_cannot_be_decoded_does_not_hide_the_others():
     change = change_of(Keys={"id": {"S": "a"}}, NewImage={"odd": {"X": "<1>"}, "n": {"N": "1"}})
     assert table(change).rows[2:] == [["odd", "{'X': '<1>'} (cannot be decoded)"], ["n", "1"]]

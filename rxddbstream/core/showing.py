@@ -20,9 +20,10 @@ from rxddbstream.errors import DecodeError
 LONGEST = 120
 """How many characters of a value are shown."""
 
+LEAD_IN = 20  # characters that two long values have in common, before they differ
 MOST_ROWS = 100
 
-_LEFT = "text-align:left;vertical-align:top"
+_LEFT = "text-align:left;vertical-align:top;overflow-wrap:anywhere"
 _FAINT = "opacity:.6"
 _BOLD = "font-weight:bold"
 
@@ -106,12 +107,19 @@ def _row(name: str, keys: Mapping[str, Any], images: Mapping[str, Mapping[str, A
     style = _LEFT
     if len(values) == 2:
         style += f";{_FAINT if same(*values) else _BOLD}"
-    cells = "".join(f'<td style="{style}">{cell}</td>' for cell in (label, *map(_shown, values)))
+    cells = "".join(f'<td style="{style}">{cell}</td>' for cell in (label, *_shown(values)))
     return f"<tr>{cells}</tr>"
 
 
-def _shown(value: Any) -> str:
-    return "&mdash;" if value is _ABSENT else escape(_cut(_text(value), LONGEST))
+def _shown(values: Sequence[Any]) -> list[str]:
+    """Values as texts; of long ones, the part in which they begin to differ."""
+    texts = ["—" if value is _ABSENT else _text(value) for value in values]
+    if len(texts) == 2 and texts[0] != texts[1]:
+        old, new = texts
+        differs_at = next((at for at in range(min(map(len, texts))) if old[at] != new[at]), 0)
+        if differs_at > LONGEST // 2:
+            texts = [f"…{text[differs_at - LEAD_IN :]}" for text in texts]
+    return [escape(_cut(text, LONGEST)) for text in texts]
 
 
 def _text(value: Any) -> str:
@@ -120,7 +128,7 @@ def _text(value: Any) -> str:
         case _Odd(text):
             return f"{_cut(text, LONGEST - 25)} (cannot be decoded)"
         case str():
-            return repr(value[: LONGEST + 1])
+            return repr(value)
         case bytes():
             return f"{counted(len(value), 'byte')}: {b64encode(value[:LONGEST]).decode()}".removesuffix(": ")
         case Decimal():
