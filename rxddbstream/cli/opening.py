@@ -19,12 +19,13 @@ if TYPE_CHECKING:
     from reactivex import Observable
 
     from rxddbstream.core.model import Change
+    from rxddbstream.core.pacing import Poll
     from rxddbstream.stream import Stream
 
 T = TypeVar("T")
 
 
-def open_stream(args: Namespace, notes: Notes) -> Stream[Change]:
+def open_stream(args: Namespace, notes: Notes, poll: Poll | None = None) -> Stream[Change]:
     """The changes that `add_stream` and `add_reading` have the options for."""
     import rxddbstream as rxd
 
@@ -40,7 +41,7 @@ def open_stream(args: Namespace, notes: Notes) -> Stream[Change]:
         checkpoints=rxd.SqliteCheckpoints(checkpoint) if checkpoint else None,
         on_gap="skip",
         events=notes,
-        poll=rxd.Poll(fastest=0.25, slowest=1.0),  # a person is waiting
+        poll=poll or rxd.Poll(fastest=0.25, slowest=1.0),  # a person is waiting
         region_name=args.region,
         profile_name=args.profile,
         endpoint_url=args.endpoint_url,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rxddbstream.cli.arguments import DONE, add_stream, make_parser
 from rxddbstream.cli.speaking import Notes, advice
+from rxddbstream.cli.terminal import can_draw
 from rxddbstream.core.model import Event, ShardOpened
 from rxddbstream.errors import ConnectionLost
 
@@ -82,12 +83,4 @@ def _lines(tree: ShardTree, kind: str) -> Iterable[str]:
         return [tree.to_json()]
     if kind == "mermaid":
         return tree.mermaid().splitlines()
-    return tree.lines(ascii_only=not _can_draw(sys.stdout.encoding))
-
-
-def _can_draw(encoding: str | None) -> bool:
-    try:
-        "├└│─↓".encode(encoding or "ascii")
-    except (UnicodeEncodeError, LookupError):
-        return False
-    return True
+    return tree.lines(ascii_only=not can_draw())

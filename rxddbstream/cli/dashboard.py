@@ -1,0 +1,166 @@
+"""The picture of `rxddbstream top`, for a terminal of any size; needs rich."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from rxddbstream.cli.rates import ShardRow, Snapshot
+from rxddbstream.core.pricing import in_dollars
+from rxddbstream.core.texts import counted, length, shortened
+
+BLOCKS = "▁▂▃▄▅▆▇█"
+ASCII_BLOCKS = "_.:-=+*#"
+SMALL = 16  # lines; what has fewer shows less beside the table
+NOTES = 3
+BEHIND, FAR_BEHIND = 10.0, 60.0  # seconds
+
+
+def render(
+    title: str,
+    snapshot: Snapshot,
+    width: int,
+    height: int | None,
+    *,
+    notes: Sequence[str] = (),
+    lost: int = 0,
+    ascii_only: bool = False,
+) -> RenderableType:
+    """All of it, in so many columns and lines; None is as many lines as there is to show.
+
+    Args:
+        title: what is read.
+        snapshot: how it goes.
+        notes: what a person should know, the newest last.
+        lost: how many times changes were lost.
+        ascii_only: for terminals that can show nothing else.
+    """
+    is_small = height is not None and height < SMALL
+    head = [_title(title, snapshot, width), *_flowed(_facts(snapshot, lost), width)]
+    head += [_pace(snapshot, width, ASCII_BLOCKS if ascii_only else BLOCKS)]
+    if not is_small:
+        head.append(Text())
+    foot = [Text(shortened(note, width), style="yellow") for note in notes[-1 if is_small else -NOTES :]]
+    shards: Sequence[ShardRow] = snapshot.shards
+    if height is not None:
+        room = max(0, height - len(head) - len(foot) - 1)  # one for the table's head
+        if len(shards) > room:
+            room = max(0, room - 1)
+            foot.insert(0, Text(f"... and {len(shards) - room:,} more", style="dim"))
+            shards = shards[:room]
+    parts: list[RenderableType] = [*head, _table(shards, width), *foot]
+    if ascii_only:
+        for text in (*head, *foot):
+            text.plain = text.plain.replace("…", "~")
+    return Group(*parts)
+
+
+def sparkline(rates: Sequence[float], width: int, began: int = 0, blocks: str = BLOCKS) -> str:
+    """A bar for each rate, or for a few of them where there are more than fit.
+
+    Args:
+        began: the number of the first one, so that the same ones share a bar each time.
+
+    >>> sparkline([0, 1, 2, 7, 3, 0], 10)
+    '▁▂▃█▄▁'
+    >>> sparkline([0, 0, 4, 4, 8, 8], 3)
+    '▁▅█'
+    """
+    if not rates or width < 1:
+        return ""
+    size = -(-len(rates) // width)
+    numbered = groupby(enumerate(rates, began), lambda pair: pair[0] // size)
+    groups = [[rate for _, rate in group] for _, group in numbered]
+    bars = [sum(group) / len(group) for group in groups][-width:]
+    top = max(bars)
+    return "".join(
+        blocks[0] if bar <= 0 else blocks[1 + min(len(blocks) - 2, int(bar / top * (len(blocks) - 1.001)))]
+        for bar in bars
+    )
+
+
+def _title(title: str, snapshot: Snapshot, width: int) -> Text:
+    right = f"running {length(snapshot.running)}"
+    left = shortened(title, max(8, width - len(right) - 2))
+    line = Text(left, style="bold")
+    line.append(" " * max(1, width - len(left) - len(right)))
+    line.append(right, style="not bold")
+    line.truncate(width)
+    return line
+
+
+def _facts(snapshot: Snapshot, lost: int) -> Iterator[Text]:
+    yield Text(f"{counted(snapshot.changes, 'change')}, {_number(snapshot.rate)}/s")
+    yield Text(f"{_number(snapshot.calls_rate)} calls/s, {snapshot.empty_share:.0%} of all empty")
+    yield Text("1 retry" if snapshot.retries == 1 else f"{snapshot.retries or 'no'} retries")
+    if snapshot.watermark is None:
+        yield Text("no watermark yet")
+    else:
+        at = f"{snapshot.watermark.astimezone():%H:%M:%S}"
+        yield Text(f"watermark {at}, {_seconds(snapshot.behind)} behind", style=_urgency(snapshot.behind))
+    yield Text(
+        f"{in_dollars(snapshot.price)} so far, {in_dollars(snapshot.price_a_month)} a month at this pace"
+    )
+    if lost:
+        yield Text(f"changes were lost {lost} times" if lost > 1 else "changes were lost", style="bold red")
+
+
+def _flowed(facts: Iterator[Text], width: int) -> list[Text]:
+    """As many on a line as fit."""
+    lines: list[Text] = []
+    for fact in facts:
+        if lines and len(lines[-1]) + 3 + len(fact) <= width:
+            lines[-1].append("   ").append_text(fact)
+        else:
+            fact.truncate(width)
+            lines.append(fact)
+    return lines
+
+
+def _pace(snapshot: Snapshot, width: int, blocks: str) -> Text:
+    most = max(snapshot.history, default=0.0)
+    label = f" {_number(most)}/s at most in {length(snapshot.history_seconds)}"
+    bars = sparkline(snapshot.history, width - len(label), snapshot.history_began, blocks)
+    line = Text(bars, style="green")
+    line.append(label if bars else "", style="dim not green")
+    return line
+
+
+def _table(shards: Sequence[ShardRow], width: int) -> Table:
+    columns = ("STATE", "CHANGES", "CHANGES/S", "LAG")
+    cells = [(row.state, f"{row.changes:,}", _number(row.rate), _lag(row)) for row in shards]
+    widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
+    room = max(8, width - sum(widths) - 2 * len(widths))
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
+    table.add_column("SHARD", no_wrap=True, width=min(room, max([5, *(len(row.id) for row in shards)])))
+    table.add_column(columns[0], no_wrap=True, width=widths[0])
+    for name, column_width in zip(columns[1:], widths[1:], strict=True):
+        table.add_column(name, no_wrap=True, justify="right", width=column_width)
+    for row, (state, changes, rate, lag) in zip(shards, cells, strict=True):
+        style = "dim" if row.state == "read" else ""
+        table.add_row(
+            shortened(row.id, room), state, changes, rate, Text(lag, style=_urgency(row.lag)), style=style
+        )
+    return table
+
+
+def _lag(row: ShardRow) -> str:
+    return "" if row.lag is None else _seconds(row.lag)
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 60 else length(seconds)
+
+
+def _number(number: float) -> str:
+    return f"{number:,.1f}" if number < 100 else f"{number:,.0f}"
+
+
+def _urgency(seconds: float | None) -> str:
+    if seconds is None or seconds < BEHIND:
+        return ""
+    return "yellow" if seconds < FAR_BEHIND else "red"
