@@ -41,9 +41,8 @@ def render(
     """
     is_small = height is not None and height < SMALL
     head = [_title(title, snapshot, width), *_flowed(_facts(snapshot, lost), width)]
-    head += [_pace(snapshot, width, ASCII_BLOCKS if ascii_only else BLOCKS)]
     if not is_small:
-        head.append(Text())
+        head += [_pace(snapshot, width, ASCII_BLOCKS if ascii_only else BLOCKS), Text()]
     foot = [Text(shortened(note, width), style="yellow") for note in notes[-1 if is_small else -NOTES :]]
     shards: Sequence[ShardRow] = snapshot.shards
     if height is not None:
@@ -86,9 +85,8 @@ def sparkline(rates: Sequence[float], width: int, began: int = 0, blocks: str = 
 def _title(title: str, snapshot: Snapshot, width: int) -> Text:
     right = f"running {length(snapshot.running)}"
     left = shortened(title, max(8, width - len(right) - 2))
-    line = Text(left, style="bold")
-    line.append(" " * max(1, width - len(left) - len(right)))
-    line.append(right, style="not bold")
+    gap = " " * max(1, width - len(left) - len(right))
+    line = Text.assemble((left, "bold"), gap, right)
     line.truncate(width)
     return line
 
@@ -116,18 +114,17 @@ def _flowed(facts: Iterator[Text], width: int) -> list[Text]:
         if lines and len(lines[-1]) + 3 + len(fact) <= width:
             lines[-1].append("   ").append_text(fact)
         else:
-            fact.truncate(width)
-            lines.append(fact)
+            lines.append(Text().append_text(fact))
+    for line in lines:
+        line.truncate(width)
     return lines
 
 
 def _pace(snapshot: Snapshot, width: int, blocks: str) -> Text:
     most = max(snapshot.history, default=0.0)
-    label = f" {_number(most)}/s at most in {length(snapshot.history_seconds)}"
+    label = f" up to {_number(most)}/s in the last {length(snapshot.history_seconds)}"
     bars = sparkline(snapshot.history, width - len(label), snapshot.history_began, blocks)
-    line = Text(bars, style="green")
-    line.append(label if bars else "", style="dim not green")
-    return line
+    return Text.assemble((bars, "green"), label) if bars else Text()
 
 
 def _table(shards: Sequence[ShardRow], width: int) -> Table:

@@ -212,7 +212,7 @@ class Rates:
                 state="read" if shard_id in ended else "closed" if shard_id in closed else "open",
                 changes=counts.get(shard_id, 0),
                 rate=per_second(counts.get(shard_id, 0) - before.get(shard_id, 0)),
-                lag=None if shard_id in ended else lag.get(shard_id),
+                lag=None if shard_id in ended or shard_id not in lag else max(0.0, lag[shard_id]),
             )
             for shard_id in lag.keys() | counts.keys() | ended
         ]

@@ -87,6 +87,7 @@ def run(args: Namespace) -> int:
 
     console = Console()
     is_live = console.is_terminal and not console.is_dumb_terminal
+    ascii_only = not can_draw()
     rates = Rates(args.sort, lingering=LINGERING if is_live else math.inf)
     notes = _Notes(args.verbose, rates, is_kept=is_live)
     stream = open_stream(args, notes, Poll())
@@ -103,7 +104,7 @@ def run(args: Namespace) -> int:
             console.height if is_live else None,
             notes=tuple(notes.kept),
             lost=notes.gaps,
-            ascii_only=not can_draw(),
+            ascii_only=ascii_only,
         )
 
     show = _show if is_live else _wait
