@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
+from typing import Literal
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -17,6 +18,8 @@ BLOCKS = "▁▂▃▄▅▆▇█"
 ASCII_BLOCKS = "_.:-=+*#"
 SMALL = 16  # lines; what has fewer shows less beside the table
 NOTES = 3
+SHORTEST_ID = 12
+LEAST_TABLE = 3  # lines: its head, a shard, and how many more there are
 BEHIND, FAR_BEHIND = 10.0, 60.0  # seconds
 
 
@@ -40,22 +43,23 @@ def render(
         ascii_only: for terminals that can show nothing else.
     """
     is_small = height is not None and height < SMALL
-    head = [_title(title, snapshot, width), *_flowed(_facts(snapshot, lost), width)]
+    mark = "~" if ascii_only else "…"
+    head = [_title(title, snapshot, width, mark), *_flowed(_facts(snapshot, lost), width)]
     if not is_small:
         head += [_pace(snapshot, width, ASCII_BLOCKS if ascii_only else BLOCKS), Text()]
-    foot = [Text(shortened(note, width), style="yellow") for note in notes[-1 if is_small else -NOTES :]]
+    newest = notes[-1 if is_small else -NOTES :]
+    foot = [Text(shortened(note, width, mark), style="yellow") for note in newest]
     shards: Sequence[ShardRow] = snapshot.shards
     if height is not None:
+        for lines in (foot, head):  # of a terminal that is too small even for these
+            while len(lines) > 1 and len(head) + len(foot) + LEAST_TABLE > height:
+                lines.pop()
         room = max(0, height - len(head) - len(foot) - 1)  # one for the table's head
         if len(shards) > room:
             room = max(0, room - 1)
             foot.insert(0, Text(f"... and {len(shards) - room:,} more", style="dim"))
             shards = shards[:room]
-    parts: list[RenderableType] = [*head, _table(shards, width), *foot]
-    if ascii_only:
-        for text in (*head, *foot):
-            text.plain = text.plain.replace("…", "~")
-    return Group(*parts)
+    return Group(*head, _table(shards, width, mark), *foot)
 
 
 def sparkline(rates: Sequence[float], width: int, began: int = 0, blocks: str = BLOCKS) -> str:
@@ -74,7 +78,10 @@ def sparkline(rates: Sequence[float], width: int, began: int = 0, blocks: str = 
     size = -(-len(rates) // width)
     numbered = groupby(enumerate(rates, began), lambda pair: pair[0] // size)
     groups = [[rate for _, rate in group] for _, group in numbered]
-    bars = [sum(group) / len(group) for group in groups][-width:]
+    # A bar of a part would jump up and down until it is whole.
+    bars = [sum(group) / size for group in groups if len(group) == size][-width:]
+    if not bars:
+        bars = [sum(rates) / len(rates)]
     top = max(bars)
     return "".join(
         blocks[0] if bar <= 0 else blocks[1 + min(len(blocks) - 2, int(bar / top * (len(blocks) - 1.001)))]
@@ -82,9 +89,9 @@ def sparkline(rates: Sequence[float], width: int, began: int = 0, blocks: str = 
     )
 
 
-def _title(title: str, snapshot: Snapshot, width: int) -> Text:
+def _title(title: str, snapshot: Snapshot, width: int, mark: str) -> Text:
     right = f"running {length(snapshot.running)}"
-    left = shortened(title, max(8, width - len(right) - 2))
+    left = shortened(title, max(8, width - len(right) - 2), mark)
     gap = " " * max(1, width - len(left) - len(right))
     line = Text.assemble((left, "bold"), gap, right)
     line.truncate(width)
@@ -127,21 +134,28 @@ def _pace(snapshot: Snapshot, width: int, blocks: str) -> Text:
     return Text.assemble((bars, "green"), label) if bars else Text()
 
 
-def _table(shards: Sequence[ShardRow], width: int) -> Table:
-    columns = ("STATE", "CHANGES", "CHANGES/S", "LAG")
-    cells = [(row.state, f"{row.changes:,}", _number(row.rate), _lag(row)) for row in shards]
-    widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
-    room = max(8, width - sum(widths) - 2 * len(widths))
+def _table(shards: Sequence[ShardRow], width: int, mark: str) -> Table:
+    columns = {
+        "STATE": [row.state for row in shards],
+        "CHANGES": [f"{row.changes:,}" for row in shards],
+        "CHANGES/S": [_number(row.rate) for row in shards],
+        "LAG": [_lag(row) for row in shards],
+    }
+    widths = {name: max(map(len, [name, *cells])) for name, cells in columns.items()}
+    for name in ("STATE", "CHANGES", "LAG"):  # what a narrow terminal can do without
+        if sum(widths.values()) + 2 * len(widths) + SHORTEST_ID > width:
+            del widths[name]
+    room = max(SHORTEST_ID, width - sum(widths.values()) - 2 * len(widths))
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
     table.add_column("SHARD", no_wrap=True, width=min(room, max([5, *(len(row.id) for row in shards)])))
-    table.add_column(columns[0], no_wrap=True, width=widths[0])
-    for name, column_width in zip(columns[1:], widths[1:], strict=True):
-        table.add_column(name, no_wrap=True, justify="right", width=column_width)
-    for row, (state, changes, rate, lag) in zip(shards, cells, strict=True):
-        style = "dim" if row.state == "read" else ""
-        table.add_row(
-            shortened(row.id, room), state, changes, rate, Text(lag, style=_urgency(row.lag)), style=style
-        )
+    for name, column_width in widths.items():
+        justify: Literal["left", "right"] = "left" if name == "STATE" else "right"
+        table.add_column(name, no_wrap=True, justify=justify, width=column_width)
+    for place, row in enumerate(shards):
+        cells = [
+            Text(columns[name][place], style=_urgency(row.lag) if name == "LAG" else "") for name in widths
+        ]
+        table.add_row(shortened(row.id, room, mark), *cells, style="dim" if row.state == "read" else "")
     return table
 
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from rxddbstream.cli.arguments import DONE, add_stream, make_parser
 from rxddbstream.cli.speaking import Notes, advice
 from rxddbstream.cli.terminal import can_draw
-from rxddbstream.core.model import Event, ShardOpened
 from rxddbstream.errors import ConnectionLost
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
+    from rxddbstream.core.model import Shard
     from rxddbstream.core.tree import ShardTree
 
 NOTES = """\
@@ -73,9 +73,8 @@ class _Notes(Notes):
         super().__init__(is_logged)
         self._is_advised = True  # the stream was found, or there would be nothing to tell
 
-    def __call__(self, event: Event) -> None:
-        if not isinstance(event, ShardOpened):
-            super().__call__(event)
+    def opened(self, shard: Shard) -> None:
+        pass
 
 
 def _lines(tree: ShardTree, kind: str) -> Iterable[str]:

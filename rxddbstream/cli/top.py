@@ -23,7 +23,6 @@ from rxddbstream.cli.arguments import (
     positive,
 )
 from rxddbstream.cli.speaking import Notes
-from rxddbstream.core.model import Event, ShardOpened
 from rxddbstream.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from rxddbstream.cli.rates import Rates
-    from rxddbstream.core.model import Change
+    from rxddbstream.core.model import Change, Event, Shard
 
 EXIT_PATIENCE = 0.5  # seconds that threads are given to end
 
@@ -108,14 +107,15 @@ def run(args: Namespace) -> int:
         )
 
     show = _show if is_live else _wait
-    is_whole = False
+    is_shown = is_whole = False
     try:
         wake = threading.Event()
-        with _reading(bounded(stream, args), rates, wake) as is_over, _logged_to(notes, is_live):
+        with _logged_to(notes, is_live), _reading(bounded(stream, args), rates, wake) as is_over:
+            is_shown = is_live
             show(console, draw, wake, is_over, args.every)
         is_whole = True
     finally:
-        if is_live or is_whole:  # a terminal keeps the last picture, whatever has ended it
+        if is_shown or is_whole:  # a terminal keeps the last picture, whatever has ended it
             console.print(draw())
     return LOST_CHANGES if notes.gaps else DONE
 
@@ -167,10 +167,10 @@ class _Notes(Notes):
 
     def __call__(self, event: Event) -> None:
         self._rates.told(event)
-        if isinstance(event, ShardOpened):  # which the table shows
-            self._is_advised = True
-        else:
-            super().__call__(event)
+        super().__call__(event)
+
+    def opened(self, shard: Shard) -> None:
+        pass  # the table shows it
 
     def say(self, text: str) -> None:
         if self._is_kept:
@@ -193,7 +193,8 @@ def _reading(source: Observable[Change], rates: Rates, wake: threading.Event) ->
     pool = TimerPoolScheduler()
     try:
         with source.subscribe(rates.count, end, end, scheduler=pool):
-            yield lambda: bool(ends)
+            if not ends or ends[0] is None:  # else there is nothing to show
+                yield lambda: bool(ends)
     finally:
         pool.shutdown(wait=EXIT_PATIENCE)
     if ends and ends[0] is not None:

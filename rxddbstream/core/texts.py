@@ -33,7 +33,7 @@ def counted(number: int, noun: str) -> str:
     return f"{number or 'no'} {noun}{'' if number == 1 else 's'}" if number < 1000 else f"{number:,} {noun}s"
 
 
-def shortened(text: str, width: int) -> str:
+def shortened(text: str, width: int, mark: str = "…") -> str:
     """A text that fits, without its middle if need be: of an ID both ends tell something.
 
     >>> shortened("shardId-00000001414562045508-2bac9cd2", 24)
@@ -44,7 +44,7 @@ def shortened(text: str, width: int) -> str:
     if width < 2:
         return text[: max(0, width)]
     tail = (width - 1) // 2
-    return f"{text[: width - 1 - tail]}…{text[len(text) - tail :]}"
+    return f"{text[: width - 1 - tail]}{mark}{text[len(text) - tail :]}"
 
 
 def table_of(arn: str) -> str:
