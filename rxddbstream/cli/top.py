@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import re
 import signal
 import sys
 import threading
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from rxddbstream.core.model import Change, Event, Shard
 
 EXIT_PATIENCE = 0.5  # seconds that threads are given to end
+NOTE_LASTS = 30.0  # seconds
 
 ABOUT = """\
 Show, live, how many changes a stream has, shard by shard, how far the reading is behind, and what
@@ -101,7 +103,7 @@ def run(args: Namespace) -> int:
             snapshot,
             console.width,
             console.height if is_live else None,
-            notes=tuple(notes.kept),
+            notes=notes.kept,
             lost=notes.gaps,
             ascii_only=ascii_only,
         )
@@ -153,17 +155,19 @@ def _wait(
 
 
 class _Notes(Notes):
-    """Tells the rates, and keeps the last few notes where they would tear the picture.
-
-    Attributes:
-        kept: those.
-    """
+    """Tells the rates, and keeps for a while what would tear the picture."""
 
     def __init__(self, is_logged: bool, rates: Rates, is_kept: bool) -> None:
         super().__init__(is_logged)
         self._rates = rates
         self._is_kept = is_kept
-        self.kept: deque[str] = deque(maxlen=10)
+        self._kept: deque[tuple[float, str]] = deque(maxlen=10)
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """The last few, the newest last."""
+        now = time.monotonic()
+        return tuple(text for told_at, text in tuple(self._kept) if now - told_at <= NOTE_LASTS)
 
     def __call__(self, event: Event) -> None:
         self._rates.told(event)
@@ -174,7 +178,9 @@ class _Notes(Notes):
 
     def say(self, text: str) -> None:
         if self._is_kept:
-            self.kept.append(text.removeprefix("rxddbstream: "))
+            # Of which stream is known.
+            text = re.sub(r" of arn:\S+?(?=:? |$)", "", text.removeprefix("rxddbstream: "))
+            self._kept.append((time.monotonic(), text))
         else:
             super().say(text)
 
@@ -220,7 +226,8 @@ def _logged_to(notes: _Notes, is_live: bool) -> Iterator[None]:
     if not (is_live and root.handlers and sys.stderr.isatty()):
         yield
         return
-    before, root.handlers = root.handlers, [_LogToNotes(notes)]
+    before = root.handlers
+    root.handlers = list[logging.Handler]([_LogToNotes(notes)])
     try:
         yield
     finally:
