@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         Throttled,
     )
     from rxddbstream.core.pacing import Poll
-    from rxddbstream.core.tree import Content, ListedShard, ShardTree
+    from rxddbstream.core.tree import ListedShard, ShardContent, ShardTree
     from rxddbstream.delivery import ShardStream
     from rxddbstream.dynamodb_checkpoints import DynamoDBCheckpoints
     from rxddbstream.listing import lineage
@@ -55,7 +55,7 @@ _HOME = {
     "ShardOpened": "core.model",
     "Throttled": "core.model",
     "Poll": "core.pacing",
-    "Content": "core.tree",
+    "ShardContent": "core.tree",
     "ListedShard": "core.tree",
     "ShardTree": "core.tree",
     "ShardStream": "delivery",
@@ -78,7 +78,6 @@ __all__ = [
     "Change",
     "CheckpointStore",
     "Checkpointed",
-    "Content",
     "DynamoDBCheckpoints",
     "Event",
     "Gap",
@@ -88,6 +87,7 @@ __all__ = [
     "Retrying",
     "Shard",
     "ShardClosed",
+    "ShardContent",
     "ShardOpened",
     "ShardStream",
     "ShardTree",

@@ -17,7 +17,7 @@ from rxddbstream.client import StreamClient
 from rxddbstream.connecting import connect
 from rxddbstream.core.model import Page
 from rxddbstream.core.pacing import Poll
-from rxddbstream.core.tree import Content, ShardTree
+from rxddbstream.core.tree import ShardContent, ShardTree
 from rxddbstream.delivery import ShardStream
 from rxddbstream.events import EventObserver, EventSink
 from rxddbstream.progress import Counts
@@ -78,7 +78,7 @@ def lineage(
 
 def _list(
     client: StreamClient,
-    contents: dict[str, Content] | None,
+    contents: dict[str, ShardContent] | None,
     observer: abc.ObserverBase[ShardTree],
     scheduler: abc.SchedulerBase | None = None,
 ) -> abc.DisposableBase:
@@ -96,12 +96,12 @@ def _list(
     return Disposable(stepper.dispose)
 
 
-def _read(arn: str, events: EventObserver | None, where: dict[str, Any]) -> dict[str, Content]:
+def _read(arn: str, events: EventObserver | None, where: dict[str, Any]) -> dict[str, ShardContent]:
     """What each shard holds."""
-    contents: dict[str, Content] = {}
+    contents: dict[str, ShardContent] = {}
 
     def pages_of(shard: ShardStream) -> Observable[Page]:
-        contents[shard.shard.id] = Content()
+        contents[shard.shard.id] = ShardContent()
         return shard.pages
 
     def add(page: Page) -> None:

@@ -126,9 +126,9 @@ def test_age_and_content(utc):
         NOW,
         shards,
         {
-            ids[0]: rxd.Content(1204, yesterday, yesterday + timedelta(hours=1)),
-            ids[1]: rxd.Content(1, NOW, NOW),
-            ids[2]: rxd.Content(),
+            ids[0]: rxd.ShardContent(1204, yesterday, yesterday + timedelta(hours=1)),
+            ids[1]: rxd.ShardContent(1, NOW, NOW),
+            ids[2]: rxd.ShardContent(),
         },
     )
     assert [line.split("  ", 1)[1].strip() for line in lines(tree)] == [
@@ -203,7 +203,7 @@ def test_a_big_history_fits_into_a_flowchart(count, seed):
 def test_flowchart(utc):
     opened = NOW - timedelta(hours=2)
     ids = [named_by(opened), "b", "c"]
-    content = {ids[0]: rxd.Content(2, NOW - timedelta(minutes=5), NOW)}
+    content = {ids[0]: rxd.ShardContent(2, NOW - timedelta(minutes=5), NOW)}
     shards = [shard(ids[0]), shard("b", ids[0]), shard("c", ids[0])]
     assert rxd.ShardTree.of("orders", NOW, shards, content).mermaid() == "\n".join(
         [
@@ -262,7 +262,7 @@ def test_json():
         "arn:aws:dynamodb:eu-central-1:1:table/orders/stream/x",
         NOW,
         [shard(first), shard(second, first)],
-        {first: rxd.Content(3, opened, NOW)},
+        {first: rxd.ShardContent(3, opened, NOW)},
     )
     assert json.loads(tree.to_json()) == {
         "stream": "arn:aws:dynamodb:eu-central-1:1:table/orders/stream/x",

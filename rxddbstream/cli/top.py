@@ -118,7 +118,9 @@ def run(args: Namespace) -> int:
         is_whole = True
     finally:
         if is_shown or is_whole:  # a terminal keeps the last picture, whatever has ended it
-            console.print(draw())
+            with console.capture() as last:
+                console.print(draw())
+            print("\n".join(line.rstrip() for line in last.get().splitlines()), flush=True)
     return LOST_CHANGES if notes.gaps else DONE
 
 
@@ -132,12 +134,17 @@ def _show(
     """Draw on a terminal, until it is over."""
     from rich.live import Live
 
-    with _resized(wake), Live(console=console, screen=True, auto_refresh=False) as live:
-        is_anew = True
-        while not is_over():
-            live.update(draw(is_anew), refresh=True)
-            is_anew = not wake.wait(every)
-            wake.clear()
+    try:
+        with _resized(wake), Live(console=console, screen=True, auto_refresh=False) as live:
+            is_anew = True
+            while not is_over():
+                live.update(draw(is_anew), refresh=True)
+                is_anew = not wake.wait(every)
+                wake.clear()
+    finally:
+        if console.is_alt_screen:  # Ctrl-C has come while it was being begun or ended
+            console.set_alt_screen(False)
+            console.show_cursor(True)
 
 
 def _wait(

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from rxddbstream.core.texts import counted, length
 
 if TYPE_CHECKING:
-    from rxddbstream.core.tree import Content, ListedShard
+    from rxddbstream.core.tree import ListedShard, ShardContent
 
 DEEPEST = 12  # splits below each other; what is further down is drawn at the left again
 WIDEST = 100  # columns that are kept free for the longest name
@@ -154,7 +154,7 @@ def html(title: str, shards: Sequence[ListedShard], now: datetime) -> str:
     )
 
 
-def content_in_words(content: Content, now: datetime) -> str:
+def content_in_words(content: ShardContent, now: datetime) -> str:
     """How many changes, and of when, in the local time zone."""
     words = counted(content.changes, "change")
     if content.oldest is None or content.newest is None:

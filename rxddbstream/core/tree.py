@@ -25,7 +25,7 @@ CLOCKS_DIFFER = timedelta(minutes=5)
 _NAMED_BY_TIME = re.compile(r"shardId-(\d{20})-")
 
 
-class Content(NamedTuple):
+class ShardContent(NamedTuple):
     """What a shard was found to hold.
 
     Attributes:
@@ -38,9 +38,9 @@ class Content(NamedTuple):
     oldest: datetime | None = None
     newest: datetime | None = None
 
-    def and_page(self, count: int, oldest: datetime | None, newest: datetime | None) -> Content:
+    def and_page(self, count: int, oldest: datetime | None, newest: datetime | None) -> ShardContent:
         """The same with a page more."""
-        return Content(self.changes + count, self.oldest or oldest, newest or self.newest)
+        return ShardContent(self.changes + count, self.oldest or oldest, newest or self.newest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class ListedShard:
     parent_id: str | None
     is_open: bool
     opened_at: datetime | None = None
-    content: Content | None = None
+    content: ShardContent | None = None
 
     @property
     def state(self) -> str:
@@ -111,7 +111,7 @@ class ShardTree:
         stream: str,
         listed_at: datetime,
         shards: Iterable[Shard],
-        contents: Mapping[str, Content] | None = None,
+        contents: Mapping[str, ShardContent] | None = None,
     ) -> ShardTree:
         """Build from a listing, and what was read."""
         known = {shard.id: shard for shard in shards}
