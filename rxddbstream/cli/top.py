@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 EXIT_PATIENCE = 0.5  # seconds that threads are given to end
 NOTE_LASTS = 30.0  # seconds
+FASTEST = 0.1  # seconds between two pictures
 
 ABOUT = """\
 Show, live, how many changes a stream has, shard by shard, how far the reading is behind, and what
@@ -62,7 +63,7 @@ def parser() -> ArgumentParser:
     add_reading(parser)
     shown = parser.add_argument_group("how it is shown")
     every: dict[str, Any] = {"type": positive(float), "default": 1.0, "metavar": "SECONDS"}
-    shown.add_argument("--every", **every, help="how often it is drawn anew (default: 1)")
+    shown.add_argument("--every", **every, help="how often it is drawn anew (default: 1, at least 0.1)")
     shown.add_argument(
         "--sort",
         choices=["rate", "lag"],
@@ -114,7 +115,7 @@ def run(args: Namespace) -> int:
         wake = threading.Event()
         with _logged_to(notes, is_live), _reading(bounded(stream, args), rates, wake) as is_over:
             is_shown = is_live
-            show(console, draw, wake, is_over, args.every)
+            show(console, draw, wake, is_over, max(FASTEST, args.every))
         is_whole = True
     finally:
         if is_shown or is_whole:  # a terminal keeps the last picture, whatever has ended it
