@@ -17,6 +17,7 @@ INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 COMMANDS = {
     "demo": "a table in this process, with no account, and what happens to it",
     "shards": "a stream's shards as a tree",
+    "top": "what is read, shard by shard, live",
 }
 """Those that have a name, and what each is for; without a name it is `watch`."""
 
@@ -26,9 +27,11 @@ class Command(Protocol):
 
     def parser(self) -> argparse.ArgumentParser:
         """Its options."""
+        ...
 
     def run(self, args: argparse.Namespace) -> int:
         """Do it; returns the exit status."""
+        ...
 
 
 def command(name: str) -> Command:

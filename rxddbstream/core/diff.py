@@ -62,7 +62,7 @@ def has_changed(change: Change, paths: Sequence[Parts]) -> bool:
     """
     old, new = images_of(change)
     if paths:
-        return any(not _same(look_up(old, path), look_up(new, path)) for path in paths)
+        return any(not same(look_up(old, path), look_up(new, path)) for path in paths)
     return old.keys() != new.keys() or any(_differ(old, new, name) for name in new)
 
 
@@ -86,15 +86,16 @@ _NO_ITEM = Image({})
 
 
 def _differ(old: Image, new: Image, name: str) -> bool:
-    return not old.has_same_text(new, name) and not _same(old[name], new[name])
+    return not old.has_same_text(new, name) and not same(old[name], new[name])
 
 
-def _same(old: Any, new: Any) -> bool:
+def same(old: Any, new: Any) -> bool:
+    """Whether two values are the same to DynamoDB."""
     # To DynamoDB, true is not 1.
     if isinstance(old, bool) is not isinstance(new, bool):
         return False
     if isinstance(old, list) and isinstance(new, list):
-        return len(old) == len(new) and all(map(_same, old, new))
+        return len(old) == len(new) and all(map(same, old, new))
     if isinstance(old, dict) and isinstance(new, dict):
-        return old.keys() == new.keys() and all(_same(value, new[name]) for name, value in old.items())
+        return old.keys() == new.keys() and all(same(value, new[name]) for name, value in old.items())
     return bool(old == new)

@@ -245,6 +245,11 @@ class Change:
         time = self.created_at.isoformat() if self.has_time else "an unknown time"
         return f"<Change {self.event_name} {keys} at {time}>"
 
+    def _repr_html_(self) -> str:
+        from rxddbstream.core.showing import html  # notebooks alone want it
+
+        return html(self)
+
 
 class Page(NamedTuple):
     """What one GetRecords call brought: changes of one shard, in order, at least one.
