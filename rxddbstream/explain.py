@@ -122,14 +122,14 @@ def _explain_answer(
         return not_found(message)
     if code in _EXPIRED:
         return CredentialsError(
-            f"{_sentence(message)} The credentials have expired, and are not of a kind that boto3 renews, as those of "
-            "a role, SSO or credential_process are: sign in again and start anew, since a file or a variable "
-            "that has changed is not read again"
+            f"{_sentence(message)} The credentials have expired, and are not of a kind that boto3 renews, "
+            "as those of a role, SSO or credential_process are: sign in again and start anew, since a file "
+            "or a variable that has changed is not read again"
         )
     if code in _BAD_CREDENTIALS:
         return CredentialsError(
-            f"{_sentence(message)} The credentials are wrong: sign in again, and check the profile and this machine's "
-            "clock"
+            f"{_sentence(message)} The credentials are wrong: sign in again, and check the profile and this "
+            "machine's clock"
         )
     if code in _DENIED:
         return AccessDenied(

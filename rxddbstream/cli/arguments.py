@@ -17,6 +17,7 @@ INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 COMMANDS = {
     "demo": "a table in this process, with no account, and what happens to it",
     "shards": "a stream's shards as a tree",
+    "doctor": "what stands in the way of reading a stream, and what to do",
 }
 """Those that have a name, and what each is for; without a name it is `watch`."""
 

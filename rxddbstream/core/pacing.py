@@ -19,6 +19,8 @@ T = TypeVar("T")
 BACKOFF_BASE = 0.1
 BACKOFF_CEILING = 20.0
 IDLE_GROWTH = 2.0
+DOLLARS_PER_CALL = 0.02 / 100_000
+"""Of GetRecords, in us-east-1. https://aws.amazon.com/dynamodb/pricing/on-demand/"""
 _SLACK = 16  # entries of the past that a heap may keep
 
 
@@ -62,6 +64,18 @@ class Poll:
             return 0.0
         # The exponent is bounded: a shard that is idle for a day must not overflow a float.
         return min(self.slowest, self.fastest * IDLE_GROWTH ** min(count - 1, 50))
+
+
+def calls_per_second(poll: Poll, shards: int) -> tuple[float, float]:
+    """How often that many open shards are asked: while all are idle, and at most.
+
+    At most means that each `fastest` brings a page with a record, and an empty one.
+
+    >>> calls_per_second(Poll(fastest=0.25, slowest=5.0), shards=10)
+    (2.0, 80.0)
+    """
+    budget = poll.calls_per_second or float("inf")
+    return min(budget, shards / poll.slowest), min(budget, shards * 2 / poll.fastest)
 
 
 class SteadyClock:
