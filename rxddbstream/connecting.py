@@ -20,7 +20,6 @@ from datetime import datetime
 from typing import Any, Literal
 
 import boto3
-import botocore
 import botocore.config
 import botocore.exceptions as botocore_errors
 from botocore.client import BaseClient
@@ -122,7 +121,7 @@ def client_maker(
     profile_name: str | None,
     endpoint_url: str | None,
     connections: int,
-    signed: bool = True,
+    as_nobody: bool = False,
 ) -> Callable[[str], Any]:
     """What makes clients by the name of their service.
 
@@ -130,7 +129,7 @@ def client_maker(
         stream: whose region is the last resort, where it is an ARN.
         session: a `boto3.Session`; None makes one of `region_name` and `profile_name`.
         connections: how many calls of a client may be under way at once.
-        signed: False makes clients that need no credentials, and whose calls the service refuses.
+        as_nobody: makes clients whose credentials are made up: a service refuses them, and so answers.
     """
     from importlib.metadata import version  # late: it takes as long as a third of boto3
 
@@ -146,16 +145,22 @@ def client_maker(
             user_agent_extra=f"rxddbstream/{version('rxddbstream')}",
             account_id_endpoint_mode=_endpoint_mode(session),
         )
-        if not signed:
-            config = config.merge(botocore.config.Config(signature_version=botocore.UNSIGNED))
     except botocore_errors.BotoCoreError as error:
         raise _misconfigured(error) from error
 
     def make(service: str) -> Any:
         try:
-            fast = signed and service == "dynamodbstreams"
+            # Not unsigned: stand-ins learn from the signature which service is meant.
+            names = ("aws_access_key_id", "aws_secret_access_key") if as_nobody else ()
+            fast = service == "dynamodbstreams" and not as_nobody
             maker = accelerated(session._session) if fast else session._session
-            return maker.create_client(service, region_name=region, endpoint_url=endpoint_url, config=config)
+            return maker.create_client(
+                service,
+                region_name=region,
+                endpoint_url=endpoint_url,
+                config=config,
+                **dict.fromkeys(names, "nobody"),
+            )
         except (botocore_errors.BotoCoreError, ValueError) as error:
             raise _misconfigured(error) from error
 

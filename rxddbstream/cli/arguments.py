@@ -27,9 +27,11 @@ class Command(Protocol):
 
     def parser(self) -> argparse.ArgumentParser:
         """Its options."""
+        ...
 
     def run(self, args: argparse.Namespace) -> int:
         """Do it; returns the exit status."""
+        ...
 
 
 def command(name: str) -> Command:

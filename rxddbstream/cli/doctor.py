@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from rxddbstream.diagnosis.finding import Finding
 
 EXIT = """\
-A line is a check: ok, warn (it works, but not as one may think), fail, or skip (it could not be made).
-Below it is what to do. Nothing is changed, and nothing of an item is shown.
+A line is a check: ok, warn (it works, but not as one may think), fail, or skip (it could not
+be made). Below it is what to do. Nothing is changed, and nothing of an item is shown.
 
 exit status:
   0 nothing failed, 1 something failed, 2 wrong usage, 130 Ctrl-C

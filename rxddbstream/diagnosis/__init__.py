@@ -9,6 +9,6 @@
     checks.py     all of them, one by one
 
 The calls are those that the library makes: DescribeTable for a table's name, DescribeStream,
-GetShardIterator and GetRecords; and before them ListStreams without a signature, which no permission is
-needed for, since a refusal is an answer too.
+GetShardIterator and GetRecords; and before them ListStreams as nobody, which no permission is needed for,
+since a refusal is an answer too.
 """

@@ -79,9 +79,7 @@ class Asking:
         elif isinstance(error, TransientError):
             advice = "Run it again in a moment; the library itself tries such a call again without end"
         else:
-            advice = (
-                "Check --endpoint-url, and whether that service knows this call; -v shows where it failed"
-            )
+            advice = "Check --endpoint-url, and whether the service there knows this call"
         return Finding("fail", what, text, advice)
 
 

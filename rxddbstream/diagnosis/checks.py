@@ -101,12 +101,12 @@ def _diagnose(
         yield from skipped(checks[2:], "there is no region")
         return
 
-    def maker(signed: bool) -> Callable[[str], Any]:
-        return make or client_maker(stream, session, region_name, None, place.endpoint_url, 1, signed)
+    def maker(as_nobody: bool = False) -> Callable[[str], Any]:
+        return make or client_maker(stream, session, region_name, None, place.endpoint_url, 1, as_nobody)
 
     try:
-        probe = maker(False)("dynamodbstreams")
-        tables = maker(False)("dynamodb") if table is not None else None
+        probe = maker(as_nobody=True)("dynamodbstreams")
+        tables = maker(as_nobody=True)("dynamodb") if table is not None else None
     except StreamError as error:
         yield Finding("fail", "endpoint", str(error), "Check --endpoint-url and AWS_ENDPOINT_URL")
         yield from skipped(checks[3:], "there is no endpoint")
@@ -124,13 +124,13 @@ def _diagnose(
     asking = Asking(sleep, place)
     arn = stream
     if table is not None:
-        finding, description = check_table(maker(True)("dynamodb"), table, asking)
+        finding, description = check_table(maker()("dynamodb"), table, asking)
         yield finding
         if description is None:
             yield from skipped(checks[5:], "the table's stream is not known")
             return
         arn = description["LatestStreamArn"]
-    yield from _check_stream(maker(True)("dynamodbstreams"), arn, asking, sleep, now)
+    yield from _check_stream(maker()("dynamodbstreams"), arn, asking, sleep, now)
 
 
 def _check_stream(

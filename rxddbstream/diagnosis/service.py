@@ -42,25 +42,25 @@ def check_endpoint(
     """Whether a DynamoDB answers there, and how fast.
 
     Args:
-        client: for `dynamodbstreams`, its calls not signed: a refusal is an answer as well.
+        client: for `dynamodbstreams`, with credentials that are made up: a refusal is an answer as well.
         urls: the endpoints that are used, the streams' first.
     """
     reached, trips = None, []
     for _ in range(2):  # the first one has to connect
         began = now()
         try:
-            headers = _headers_of(client.list_streams(Limit=1))
+            answer = client.list_streams(Limit=1)
+            if "Streams" not in answer:  # botocore makes an empty answer of a page of HTML
+                return _is_another(urls[0], "without a list of streams"), None
         except botocore_errors.ClientError as error:
-            headers = _headers_of(error.response)
+            answer = error.response
             if not _is_from_dynamodb(error):
-                text = f"{urls[0]} answers, but not as DynamoDB: {on_one_line(error)[:_ERRORS_SHOWN]}"
-                advice = "Check --endpoint-url, AWS_ENDPOINT_URL and whether a proxy answers in its place"
-                return Finding("fail", "endpoint", text, advice), None
+                return _is_another(urls[0], on_one_line(error)[:_ERRORS_SHOWN]), None
         except Exception as error:  # noqa: BLE001 - whatever it is, there was no answer
             return _unreached(error, urls[0]), None
         ended = now()
         trips.append(ended - began)
-        reached = Reached(headers.get("date"), began + (ended - began) / 2)
+        reached = Reached(_headers_of(answer).get("date"), began + (ended - began) / 2)
     text = f"{urls[0]}{_source(urls[0], place)} answers in {min(trips) / timedelta(milliseconds=1):.0f} ms"
     if len({_is_aws(url) for url in urls}) > 1:
         advice = (
@@ -129,6 +129,11 @@ def _is_from_dynamodb(error: botocore_errors.ClientError) -> bool:
     # botocore puts the status in place of a code that it cannot find in the answer.
     code = str(error.response.get("Error", {}).get("Code", ""))
     return bool(code) and not code.isdigit()
+
+
+def _is_another(url: str, how: str) -> Finding:
+    advice = "Check --endpoint-url, AWS_ENDPOINT_URL and whether a proxy answers in its place"
+    return Finding("fail", "endpoint", f"{url} answers, but not as DynamoDB: {how}", advice)
 
 
 def _unreached(error: Exception, url: str) -> Finding:

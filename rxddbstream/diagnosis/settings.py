@@ -32,8 +32,10 @@ def check_region(
         source = "the ARN"
     elif os.environ.get("AWS_DEFAULT_REGION") == region:
         source = "AWS_DEFAULT_REGION"
-    else:
+    elif session._session.get_scoped_config().get("region") == region:
         source = f"the profile {profile or session.profile_name}"
+    else:
+        source = "the session"
     text = f"{region}, from {source}"
     if own is not None and own != region:
         advice = f"The ARN's is not looked at when another one is set: pass --region {own}"

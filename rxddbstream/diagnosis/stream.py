@@ -79,8 +79,8 @@ def check_view_type(stream: Described, place: Place) -> Finding:
         return Finding("ok", "view type", f"{view_type}: all that the library can tell of a change")
     text = f"{view_type}: {lacking}; changed() and diff() end with an error"
     advice = (
-        "To have both images, disable the stream and enable another, which begins anew: "
-        f"{_disable(stream.table, place)} && {_enable(stream.table, place)}"
+        "To have both images, disable the stream, and enable another, which begins anew:\n"
+        f"{_disable(stream.table, place)}\n{_enable(stream.table, place)}"
     )
     return Finding("warn", "view type", text, advice)
 
