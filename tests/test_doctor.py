@@ -667,8 +667,8 @@ def test_half_of_the_credentials(settings: pytest.MonkeyPatch) -> None:
 def test_no_such_profile(settings: pytest.MonkeyPatch) -> None:
     findings = at_nobodys(profile_name="nobody")
 
-    assert states(findings) == {"configuration": "fail", **dict.fromkeys(CHECKS, "skip")}
-    assert "nobody" in findings["configuration"].text
+    assert states(findings) == {"settings": "fail", **dict.fromkeys(CHECKS, "skip")}
+    assert "nobody" in findings["settings"].text
 
 
 def test_an_endpoint_that_is_no_url(settings: pytest.MonkeyPatch) -> None:
@@ -705,8 +705,7 @@ def test_a_web_server_is_no_dynamodb() -> None:
 
 @pytest.fixture(scope="module")
 def endpoint(no_real_aws: None) -> Iterator[str]:
-    for name in ("werkzeug", "moto"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    logging.getLogger("werkzeug").setLevel(logging.CRITICAL)
     server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()

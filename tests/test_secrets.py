@@ -282,8 +282,7 @@ def test_windows_and_their_keys_are_in_no_checkpoint_file(world: World, tmp_path
 
 def test_the_command_lines_log(tmp_path: Path) -> None:
     """With -v: all that the library and the command log."""
-    for name in ("werkzeug", "moto"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    logging.getLogger("werkzeug").setLevel(logging.CRITICAL)
     server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()

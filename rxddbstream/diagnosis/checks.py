@@ -89,8 +89,8 @@ def _diagnose(
         session = session or open_session(place.region, place.profile)
     except ConfigurationError as error:
         advice = "See what there is: aws configure list-profiles; it is read from ~/.aws/config"
-        yield Finding("fail", "configuration", str(error), advice)
-        yield from skipped(checks, "the configuration cannot be read")
+        yield Finding("fail", "settings", str(error), advice)
+        yield from skipped(checks, "the settings cannot be used")
         return
     region, region_name = check_region(stream, session, place.region, place.profile)
     yield region

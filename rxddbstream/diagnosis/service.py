@@ -140,7 +140,8 @@ def _unreached(error: Exception, url: str) -> Finding:
     text = f"{url} cannot be reached: {on_one_line(error)}"
     if isinstance(error, botocore_errors.SSLError):
         advice = (
-            "Check the certificate; one of your own is named by AWS_CA_BUNDLE, or ca_bundle in the profile"
+            "Check the certificate; one of your own is named by AWS_CA_BUNDLE, or ca_bundle in the profile. "
+            "A stand-in on this machine is mostly an http:// one"
         )
     elif isinstance(error, botocore_errors.ProxyConnectionError):
         advice = "Check HTTPS_PROXY and HTTP_PROXY; NO_PROXY names what is reached without them"
