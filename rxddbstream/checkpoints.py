@@ -109,7 +109,7 @@ class SqliteCheckpoints:
         period: seconds between two writes, at most.
         count: changes between two writes, at most.
 
-    Errors, at `on_error` of the subscription:
+    Errors at on_error:
         CheckpointLocked: another subscription or process uses the file.
         CheckpointUnreadable: the file is damaged, or not one of ours; it is left as it is.
     """

@@ -19,7 +19,7 @@ import os
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
@@ -74,12 +74,17 @@ class DemoTable:
         )
 
 
-def run_demo(rate: float, count: int | None, events: EventObserver) -> None:
-    """Print a line for each change, and at the end how many there were; `count` of them, or for ever."""
+def run_demo(
+    rate: float,
+    count: int | None,
+    events: EventObserver,
+    print_change: Callable[[Change], None] = print_summary,
+) -> None:
+    """Print each change, and at the end how many there were; `count` of them, or for ever."""
     counts: Counter[str] = Counter()
 
     def observe(change: Change) -> None:
-        print_summary(change)
+        print_change(change)
         counts[change.event_name] += 1
 
     with demo_table(rate) as table:

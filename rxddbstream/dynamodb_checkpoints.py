@@ -33,7 +33,7 @@ class DynamoDBCheckpoints:
     stream's ARN and the shard's ID) the sort key. A position is only ever replaced by a later one. Several
     consumers can follow one stream, each under a name of its own, in one table.
 
-    It takes dynamodb:DescribeTable, Query, UpdateItem and DeleteItem on the table, and CreateTable
+    It takes `dynamodb:DescribeTable`, `Query`, `UpdateItem` and `DeleteItem` on the table, and `CreateTable`
     where it is to be made.
 
     Args:
@@ -44,7 +44,7 @@ class DynamoDBCheckpoints:
         period: seconds between two writes, at most.
         count: changes between two writes, at most.
 
-    Errors, at `on_error` of the subscription:
+    Errors at on_error:
         CheckpointUnreadable: the table has another key schema: it is for something else.
         CheckpointError: it cannot be read or written for another reason.
 

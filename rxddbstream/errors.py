@@ -1,5 +1,7 @@
 """What can go wrong, as one tree.
 
+::
+
     StreamError                      the base of all
     ├── ConfigurationError           the call cannot work as it is written: no region, a bad start, ...
     ├── CredentialsError             no credentials, or expired or refused ones

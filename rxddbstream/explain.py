@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -111,7 +112,7 @@ def _explain_answer(
     answer: Any = error.response
     code = str(answer.get("Error", {}).get("Code", ""))
     status = (answer.get("ResponseMetadata") or {}).get("HTTPStatusCode", 0)
-    message = f"{doing}: {code}: {answer.get('Error', {}).get('Message', '')}"
+    message = f"{doing}: {code}: {_without_markup(str(answer.get('Error', {}).get('Message', '')))}"
     if code in _THROTTLING or status == 429:
         return Throttled(message)
     if code == "ExpiredIteratorException":
@@ -145,6 +146,14 @@ def _explain_answer(
 
 def _sentence(text: str) -> str:
     return text if text.endswith(".") else f"{text}."
+
+
+def _without_markup(text: str) -> str:
+    """The title or the text of a page of HTML, as proxies answer it; other text as it is."""
+    if not text.lstrip().startswith("<"):
+        return text
+    title = re.search(r"<title>(.*?)</title>", text, re.DOTALL | re.IGNORECASE)
+    return " ".join((title[1] if title else re.sub(r"<[^>]*>", " ", text)).split())
 
 
 def _is_cut(answer: Any, code: str, status: int) -> bool:

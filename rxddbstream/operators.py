@@ -74,7 +74,7 @@ def hold() -> Callable[[Observable[Change]], Observable[Change]]:
     Put it right before the operator that keeps changes. A change that is held and then filtered out is never
     released, and neither is any after it.
 
-    Errors, at `on_error`:
+    Errors at on_error:
         HeldTooLate: the change has been handed over before, unheld.
 
     >>> import rxddbstream as rxd

@@ -82,7 +82,7 @@ def changed(*paths: Path) -> Callable[[Observable[Change]], Observable[Change]]:
     Raises:
         ConfigurationError: a path is none.
 
-    Errors, at `on_error`:
+    Errors at on_error:
         ConfigurationError: the stream leaves out an image.
 
     >>> import rxddbstream as rxd
@@ -104,7 +104,7 @@ def diff() -> Callable[[Observable[Change]], Observable[Diff]]:
     The stream's view type has to be NEW_AND_OLD_IMAGES. A `Diff` is a tuple that has the change in it, so
     that `hold()` before and `release()` after it work as with the change itself.
 
-    Errors, at `on_error`:
+    Errors at on_error:
         ConfigurationError: the stream leaves out an image.
 
     >>> import rxddbstream as rxd

@@ -150,8 +150,7 @@ def shards(
     subscribe to every shard that is emitted, at once, or its descendants will not come. The error of a
     shard whose subscriber has no `on_error` ends the whole.
 
-    Args:
-        as for `changes`.
+    The arguments are those of `changes`.
 
     >>> from reactivex import operators as ops
     >>> per_shard = shards("orders").pipe(ops.flat_map(lambda shard: shard.pipe(ops.count())))

@@ -22,17 +22,19 @@ if TYPE_CHECKING:
 def instrument(stream: Stream[Any], name: str, *, meter: Meter | None = None) -> None:
     """Report a stream's statistics as OpenTelemetry metrics.
 
-    | metric                          | kind    | what it is                                                |
-    |---------------------------------|---------|-----------------------------------------------------------|
-    | `rxddbstream.records`           | counter | changes read                                              |
-    | `rxddbstream.read.size`         | counter | their size, in bytes                                      |
-    | `rxddbstream.calls`             | counter | GetRecords calls                                          |
-    | `rxddbstream.calls.empty`       | counter | those answered without a record                           |
-    | `rxddbstream.retries`           | counter | calls that failed and were made again                     |
-    | `rxddbstream.late`              | counter | changes that came after their windows had closed          |
-    | `rxddbstream.shards`            | gauge   | shards being read                                         |
-    | `rxddbstream.lag`               | gauge   | seconds behind, of the shard that is furthest behind      |
-    | `rxddbstream.watermark.age`     | gauge   | seconds since the watermark                               |
+    ===========================  =======  ====================================================
+    metric                       kind     what it is
+    ===========================  =======  ====================================================
+    `rxddbstream.records`        counter  changes read
+    `rxddbstream.read.size`      counter  their size, in bytes
+    `rxddbstream.calls`          counter  GetRecords calls
+    `rxddbstream.calls.empty`    counter  those answered without a record
+    `rxddbstream.retries`        counter  calls that failed and were made again
+    `rxddbstream.late`           counter  changes that came after their windows had closed
+    `rxddbstream.shards`         gauge    shards being read
+    `rxddbstream.lag`            gauge    seconds behind, of the shard that is furthest behind
+    `rxddbstream.watermark.age`  gauge    seconds since the watermark
+    ===========================  =======  ====================================================
 
     Each has the attribute `rxddbstream.stream`. Shards are no attribute: they come and go, and a metrics
     store would keep them all.

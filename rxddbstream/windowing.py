@@ -120,7 +120,7 @@ def window(
         name: tells this operator from others on the same stream, when checkpoints are kept. By default that
             is the windower; so name two that have the same one.
 
-    Errors, at `on_error`:
+    Errors at on_error:
         HeldTooLate: checkpoints are kept, and the changes come too late to be held: from a buffer, or from
             another thread.
 

@@ -5,7 +5,9 @@ What takes long over DynamoDB Local runs beside the other tests: see `scenarios.
 
 from __future__ import annotations
 
+import logging
 import os
+import signal
 import sys
 import threading
 import time
@@ -15,6 +17,7 @@ from contextlib import suppress
 
 import pytest
 import scenarios
+from commandline import Table
 from dynamodb_local import ACCESS_KEY, RACING, REGION, SECRET_KEY, DynamoDBLocal, missing
 
 LOCAL_FIXTURES = {"dynamodb_local", "racing_dynamodb_local", "scenario"}
@@ -125,3 +128,30 @@ def scenario(request: pytest.FixtureRequest) -> scenarios.Result:
     """The result of a scenario; its name is the parameter."""
     running: scenarios.Running = request.getfixturevalue("running_scenarios")
     return running.result(request.param)
+
+
+@pytest.fixture(scope="module")
+def endpoint(no_real_aws: None) -> Iterator[str]:
+    """Where moto answers."""
+    from moto.server import ThreadedMotoServer  # late: most tests do without
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def own_table(endpoint: str) -> Table:
+    """An empty table."""
+    return Table(endpoint)
+
+
+@pytest.fixture
+def no_terminate_handler() -> Iterator[None]:
+    """For tests that call `main` in this process."""
+    handler = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, handler)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from email.utils import format_datetime
@@ -174,3 +174,28 @@ class Dated:
             return {**answer, "ResponseMetadata": {"HTTPHeaders": {"date": date}}}
 
         return dated
+
+
+class Mortal:
+    """A store whose process can die: then it takes nothing more."""
+
+    period = 5.0
+    count = 1000
+
+    def __init__(self, store: rxd.MemoryCheckpoints) -> None:
+        self._store = store
+        self.alive = True
+
+    def load(self, stream: str) -> Mapping[str, str]:
+        return self._store.load(stream)
+
+    def save(self, stream: str, positions: Mapping[str, str]) -> None:
+        if self.alive:
+            self._store.save(stream, positions)
+
+    def forget(self, stream: str, shard_ids: Collection[str]) -> None:
+        if self.alive:
+            self._store.forget(stream, shard_ids)
+
+    def close(self, stream: str) -> None:
+        pass

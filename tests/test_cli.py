@@ -2,101 +2,32 @@
 
 from __future__ import annotations
 
-import itertools
 import json
-import logging
 import os
 import select
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 import reactivex
-from moto.server import ThreadedMotoServer
+from commandline import WHOLE, ZONE, ZONE_VARIABLE, Table, run, start
 from reactivex import Observable
 
 import rxddbstream as rxd
 from rxddbstream.cli import opening, speaking
-from rxddbstream.cli.arguments import parse
+from rxddbstream.cli.arguments import COMMANDS, parse
 from rxddbstream.cli.main import main
 from rxddbstream.cli.tree import list_all, tree
 from rxddbstream.client import StreamClient
 from rxddbstream.core.position import AtTime, TrimHorizon
 from rxddbstream.errors import ConnectionLost
 from rxddbstream.errors import Throttled as ThrottledError
-
-WHOLE = ("--start", "trim-horizon", "--no-follow")
-ZONE = timezone(timedelta(hours=2))
-ZONE_VARIABLE = {"TZ": "XYZ-2"}  # the same zone, as POSIX writes it
-NAMES = (f"table-{number}" for number in itertools.count(1))
-
-
-@dataclass
-class Table:
-    """A table on moto, with a stream unless told otherwise."""
-
-    endpoint: str
-    has_stream: bool = True
-    name: str = field(default_factory=lambda: next(NAMES))
-
-    def __post_init__(self) -> None:
-        self.client: Any = boto3.client("dynamodb", endpoint_url=self.endpoint)
-        self.streams: Any = boto3.client("dynamodbstreams", endpoint_url=self.endpoint)
-        keys = (("PK", "HASH"), ("SK", "RANGE"))
-        stream = {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"}
-        self.client.create_table(
-            TableName=self.name,
-            KeySchema=[{"AttributeName": name, "KeyType": kind} for name, kind in keys],
-            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name, _ in keys],
-            BillingMode="PAY_PER_REQUEST",
-            **({"StreamSpecification": stream} if self.has_stream else {}),
-        )
-
-    def put(self, **attributes: dict[str, Any]) -> None:
-        self.client.put_item(TableName=self.name, Item={**self.key(), **attributes})
-
-    def delete(self) -> None:
-        self.client.delete_item(TableName=self.name, Key=self.key())
-
-    def key(self) -> dict[str, Any]:
-        return {"PK": {"S": "test"}, "SK": {"S": "item"}}
-
-    @property
-    def arn(self) -> str:
-        arn: str = self.client.describe_table(TableName=self.name)["Table"]["LatestStreamArn"]
-        return arn
-
-    def shard_id(self) -> str:
-        [shard] = self.streams.describe_stream(StreamArn=self.arn)["StreamDescription"]["Shards"]
-        shard_id: str = shard["ShardId"]
-        return shard_id
-
-    def records(self) -> list[dict[str, Any]]:
-        """What boto3 returns for its stream."""
-        iterator = self.streams.get_shard_iterator(
-            StreamArn=self.arn, ShardId=self.shard_id(), ShardIteratorType="TRIM_HORIZON"
-        )["ShardIterator"]
-        records: list[dict[str, Any]] = self.streams.get_records(ShardIterator=iterator)["Records"]
-        return records
-
-
-@pytest.fixture(scope="module")
-def endpoint(no_real_aws: None) -> Iterator[str]:
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
 
 
 @pytest.fixture(scope="module")
@@ -110,41 +41,9 @@ def table(endpoint: str) -> Table:
 
 
 @pytest.fixture
-def own_table(endpoint: str) -> Table:
-    return Table(endpoint)
-
-
-@pytest.fixture
-def no_terminate_handler() -> Iterator[None]:
-    """For tests that call `main` in this process."""
-    handler = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, handler)
-
-
-@pytest.fixture
 def no_changes(monkeypatch: pytest.MonkeyPatch, no_terminate_handler: None) -> None:
     """A stream that ends at once, for tests that call `main` in this process."""
     monkeypatch.setattr(rxd, "changes", lambda *_, **__: reactivex.empty())
-
-
-def start(*arguments: str, without: tuple[str, ...] = (), **settings: str) -> subprocess.Popen[str]:
-    # Without PYTHONUNBUFFERED: that lines are flushed is to be seen.
-    env = {name: value for name, value in os.environ.items() if name not in ("PYTHONUNBUFFERED", *without)}
-    return subprocess.Popen(
-        [sys.executable, "-m", "rxddbstream", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=env | ZONE_VARIABLE | settings,
-    )
-
-
-def run(*arguments: str, without: tuple[str, ...] = (), **settings: str) -> tuple[int, list[str], str]:
-    """Exit status, lines of standard output, standard error."""
-    with start(*arguments, without=without, **settings) as process:
-        out, err = process.communicate(timeout=20)
-    return process.returncode, out.splitlines(), err
 
 
 def reprs(table: Table) -> list[str]:
@@ -614,12 +513,27 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert max(map(len, text.splitlines())) <= 96
 
 
-@pytest.mark.parametrize("command", ["demo", "shards"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_help_of_a_command(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
         main([command, "--help"])
     assert exit_.value.code == 0
     assert capsys.readouterr().out.startswith(f"usage: rxddbstream {command} ")
+
+
+@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)], ids=str)
+def test_help_imports_nothing_that_takes_time(command: list[str]) -> None:
+    script = f"""if True:
+        import contextlib, sys
+        from rxddbstream.cli.main import main
+        with contextlib.suppress(SystemExit):
+            main([*{command}, "--help"])
+        print(*sys.modules)
+    """
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    help_, modules = ended.stdout.rstrip().rsplit("\n", 1)
+    assert help_.startswith("usage: rxddbstream")
+    assert not {"boto3", "botocore", "reactivex", "msgspec", "rich", "moto", "sqlite3"} & {*modules.split()}
 
 
 def test_a_mistyped_command(capsys: pytest.CaptureFixture[str]) -> None:

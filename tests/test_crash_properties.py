@@ -7,13 +7,13 @@ import logging
 import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, example, given, settings
-from reading import Reader, ids
+from reading import Mortal, Reader, ids
 from test_stream_properties import begin, covers_the_hash_space, happen, histories, history, lags, stale
 
 import rxddbstream as rxd
 from rxddbstream.testing import Faults
 
-PERIOD = 5.0
+PERIOD = Mortal.period
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -55,31 +55,6 @@ happenings = st.lists(
     ),
     max_size=40,
 )
-
-
-class Mortal:
-    """A store whose process can die: then it takes nothing more."""
-
-    period = PERIOD
-    count = 1000
-
-    def __init__(self, store: rxd.MemoryCheckpoints) -> None:
-        self._store = store
-        self.alive = True
-
-    def load(self, stream):
-        return self._store.load(stream)
-
-    def save(self, stream, positions):
-        if self.alive:
-            self._store.save(stream, positions)
-
-    def forget(self, stream, shard_ids):
-        if self.alive:
-            self._store.forget(stream, shard_ids)
-
-    def close(self, stream):
-        pass
 
 
 class Consumer:

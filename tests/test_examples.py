@@ -1,5 +1,7 @@
 """Each example runs, against the demo's table and against one given by its name, and its figures are right.
 
+Against the demo's table it is run as docs/examples.md shows it, and prints what that page shows.
+
 Those of the windows are checked in virtual time, where it is known when each change was made: against what
 plain Python makes of the same orders.
 """
@@ -9,6 +11,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections import defaultdict
@@ -26,6 +29,7 @@ import reactivex
 from reactivex import Observable
 from reactivex import operators as ops
 from reactivex.testing import TestScheduler
+from test_docs import DOCS, blocks_of
 
 import rxddbstream as rxd
 from rxddbstream import operators as dops
@@ -56,35 +60,64 @@ def run(example: str, *arguments: str, **settings: str) -> list[str]:
     return result.stdout.splitlines()
 
 
-def test_every_example_is_tested_here() -> None:
-    assert {path.name for path in EXAMPLES.glob("*.py")} == {
-        "print_changes.py",
-        "count_by_event.py",
-        "running_total.py",
-        "revenue_per_minute.py",
-        "sessions_per_user.py",
-        "top_ten.py",
-        "alert_on_rate.py",
-    }
+class Shown(NamedTuple):
+    """What docs/examples.md shows of an example."""
+
+    arguments: list[str]
+    lines: list[str]
+
+
+SHOWN = {
+    Path(words[2]).name: Shown(words[3:], block.text.splitlines())
+    for block in blocks_of(DOCS / "examples.md")
+    if block.marker.startswith("output: ")
+    for words in [shlex.split(block.marker)]  # output: python examples/NAME ...
+}
+
+
+def run_as_shown(example: str) -> list[str]:
+    """What the example prints when it is run as the page shows it."""
+    return run(example, *SHOWN[example].arguments)
+
+
+def test_every_example_is_shown_and_tested_here() -> None:
+    text = Path(__file__).read_text()
+    names = {path.name for path in EXAMPLES.glob("*.py")}
+    assert names == set(SHOWN)
+    assert {name for name in names if f'run_as_shown("{name}")' in text} == names
 
 
 def test_print_changes() -> None:
-    lines = run("print_changes.py", "-n", "2")
-    assert len(lines) == 2
+    lines = run_as_shown("print_changes.py")
     assert all(re.fullmatch(SUMMARY, line) for line in lines)
+    times = re.compile(r"\[[^]]+\]")
+    shown = SHOWN["print_changes.py"].lines
+    assert [times.sub("", line) for line in lines] == [times.sub("", line) for line in shown]
 
 
 def test_count_by_event() -> None:
-    lines = run("count_by_event.py", "--period", "0.5", "-n", "3")
-    assert len(lines) == 3
-    assert all(re.fullmatch(COUNTS, line) for line in lines)
+    lines = run_as_shown("count_by_event.py")
+    assert_all_match(COUNTS, "count_by_event.py", lines)
     assert sum(int(number) for line in lines for number in re.findall(r"\d+", line)) > 0
 
 
-@pytest.mark.parametrize("by", ["customer", "product"])
-def test_running_total(by: str) -> None:
-    lines = run("running_total.py", "--by", by, "-n", "3")
-    assert [line.split() for line in lines] == totals_of_the_demo(by)[:3]
+def assert_all_match(pattern: str, example: str, lines: list[str]) -> None:
+    """As many lines as are shown, and of the same form: what is in them depends on time."""
+    shown = SHOWN[example].lines
+    assert len(lines) == len(shown)
+    for line in [*lines, *shown]:
+        assert re.fullmatch(pattern, line), line
+
+
+def test_running_total() -> None:
+    lines = run_as_shown("running_total.py")
+    assert lines == SHOWN["running_total.py"].lines
+    assert [line.split() for line in lines] == totals_of_the_demo("customer")[: len(lines)]
+
+
+def test_running_total_by_another_attribute() -> None:
+    lines = run("running_total.py", "--by", "product", "-n", "3")
+    assert [line.split() for line in lines] == totals_of_the_demo("product")[:3]
 
 
 def totals_of_the_demo(by: str) -> list[list[str]]:
@@ -228,9 +261,8 @@ def order(at: float, product: str, amount: float | str) -> rxd.Change:
 
 
 def test_revenue_per_minute_of_the_demo() -> None:
-    lines = run("revenue_per_minute.py", "--size", "1", "-n", "5")
-    assert len(lines) == 5
-    assert all(re.fullmatch(REVENUE, line) for line in lines)
+    lines = run_as_shown("revenue_per_minute.py")
+    assert_all_match(REVENUE, "revenue_per_minute.py", lines)
     assert_sums_are_of_whole_orders([line.split()[1:] for line in lines])
 
 
@@ -274,9 +306,7 @@ def visits(written: list[Written], gap: float) -> list[tuple[str, float, float, 
 
 
 def test_sessions_per_user_of_the_demo() -> None:
-    lines = run("sessions_per_user.py", "--gap", "0.5", "--max", "2", "-n", "3")
-    assert len(lines) == 3
-    assert all(re.fullmatch(SESSION, line) for line in lines)
+    assert_all_match(SESSION, "sessions_per_user.py", run_as_shown("sessions_per_user.py"))
 
 
 @pytest.mark.parametrize(
@@ -299,8 +329,9 @@ def test_top_ten_ranks_each_window(windower: Any, size: float, starts: list[floa
 
 
 def test_top_ten_of_the_demo() -> None:
-    lines = run("top_ten.py", "--size", "2", "-n", "2")
-    assert re.fullmatch(rf"{RANKING}\n{RANKING}", "\n".join(lines))
+    lines = run_as_shown("top_ten.py")
+    for printed in (lines, SHOWN["top_ten.py"].lines):
+        assert re.fullmatch(rf"{RANKING}\n{RANKING}", "\n".join(printed))
     rows = [line.split() for line in lines if ". " in line]
     assert_sums_are_of_whole_orders([row[1:] for row in rows])
     first_table = lines[1 : lines.index("")]
@@ -330,6 +361,6 @@ def too_many(written: list[Written]) -> list[tuple[float, int]]:
 
 
 def test_alert_on_rate_of_the_demo() -> None:
-    [line] = run("alert_on_rate.py", "--more-than", "4", "--seconds", "2", "-n", "1")
-    assert re.fullmatch(ALERT, line)
+    [line] = lines = run_as_shown("alert_on_rate.py")
+    assert_all_match(ALERT, "alert_on_rate.py", lines)
     assert int(line.split()[0]) > 4

@@ -320,3 +320,19 @@ def test_advice_begins_a_sentence_of_its_own(code: str, message: str) -> None:
 
     assert f"{DOING}: {code}: the reason. " in text
     assert ".." not in text
+
+
+@pytest.mark.parametrize(
+    ("page", "said"),
+    [
+        (
+            "<!doctype html>\n<title>500 Internal\nServer Error</title>\n<h1>...</h1>",
+            "500 Internal Server Error",
+        ),
+        ("<html>The plain <b>HTTP</b> request</html>", "The plain HTTP request"),
+        ("plain <text>", "plain <text>"),
+    ],
+)
+def test_of_a_page_of_html_its_words_are_told(page: str, said: str) -> None:
+    error = botocore_errors.ClientError({"Error": {"Code": "500", "Message": page}}, "GetRecords")
+    assert str(explain(error, "reading", ShardNotFound)).endswith(f"500: {said}")

@@ -100,6 +100,10 @@ def item(change: rxd.Change) -> str:
     return str(change.keys["id"])
 
 
+def second(change: rxd.Change) -> int:
+    return int(change.timestamp) % 10
+
+
 class Outcome:
     """What comes out of an operator, and when."""
 
@@ -110,7 +114,7 @@ class Outcome:
         self.operator = operator
 
     def of(self, source: Observable[rxd.Change], scheduler: TestScheduler) -> None:
-        names = {**vars(ops), **vars(dops), "item": item, "late": self._was_late}
+        names = {**vars(ops), **vars(dops), "item": item, "second": second, "late": self._was_late}
         found = eval(self.operator.text, names)
         source.pipe(*found if isinstance(found, tuple) else [found]).subscribe(
             lambda result: self._results.append((int(self._now()), result)), fail, scheduler=scheduler

@@ -14,7 +14,13 @@ from typing import Any
 import pytest
 
 from rxddbstream.core.model import Change
-from rxddbstream.observers import print_change_record, print_json, print_summary, summary, to_json
+from rxddbstream.formats import summary, text_of, to_json
+from rxddbstream.observers import print_change_record, print_json, print_summary
+
+
+def line(change: Change) -> str:
+    return text_of(summary(change))
+
 
 MADE = datetime(2022, 5, 27, 13, 36, 13, tzinfo=UTC)
 NUMBER = "100000000000000000001"
@@ -71,7 +77,7 @@ def test_the_summary_has_the_offset_of_the_local_zone(
 ) -> None:
     time_zone(zone)
 
-    assert summary(keyed()) == f"[{time}] - MODIFY - PK=test, SK=item"
+    assert line(keyed()) == f"[{time}] - MODIFY - PK=test, SK=item"
 
 
 def test_the_summary_has_the_offset_that_held_when_the_change_was_made(
@@ -79,13 +85,13 @@ def test_the_summary_has_the_offset_that_held_when_the_change_was_made(
 ) -> None:
     time_zone("Europe/Paris")
 
-    assert summary(keyed(made=datetime(2022, 1, 1, 12, tzinfo=UTC))).startswith("[2022-01-01T13:00:00+01:00]")
+    assert line(keyed(made=datetime(2022, 1, 1, 12, tzinfo=UTC))).startswith("[2022-01-01T13:00:00+01:00]")
 
 
 def test_the_summary_leaves_out_fractions_of_a_second(time_zone: Callable[[str], None]) -> None:
     time_zone("UTC")
 
-    assert summary(keyed(made=MADE.replace(microsecond=999_000))).startswith("[2022-05-27T13:36:13+00:00]")
+    assert line(keyed(made=MADE.replace(microsecond=999_000))).startswith("[2022-05-27T13:36:13+00:00]")
 
 
 @pytest.mark.parametrize(
@@ -99,7 +105,7 @@ def test_the_summary_leaves_out_fractions_of_a_second(time_zone: Callable[[str],
     ],
 )
 def test_the_event_is_centred_in_six(name: str, shown: str) -> None:
-    assert shown in summary(keyed(name))
+    assert shown in line(keyed(name))
 
 
 @pytest.mark.parametrize(
@@ -115,7 +121,7 @@ def test_the_event_is_centred_in_six(name: str, shown: str) -> None:
     ],
 )
 def test_a_key_is_shown_as_the_service_wrote_it(key: dict[str, Any], shown: str) -> None:
-    assert summary(keyed(id=key)).endswith(f" - {shown}")
+    assert line(keyed(id=key)).endswith(f" - {shown}")
 
 
 # --- record -------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from reactivex import operators as ops
 from reactivex.disposable import SerialDisposable
 from reactivex.subject import Subject
 from reactivex.testing import TestScheduler
+from reading import Mortal
 
 import rxddbstream as rxd
 import rxddbstream.discovery
@@ -366,31 +367,6 @@ def test_a_shard_that_runs_ahead_waits_for_the_others(scheduler, aligned):
 
 
 # --- restarts -----------------------------------------------------------------------------------
-
-
-class Mortal:
-    """A store whose process can die: then it takes nothing more."""
-
-    period = 5.0
-    count = 1000
-
-    def __init__(self, store):
-        self._store = store
-        self.alive = True
-
-    def load(self, stream):
-        return self._store.load(stream)
-
-    def save(self, stream, positions):
-        if self.alive:
-            self._store.save(stream, positions)
-
-    def forget(self, stream, shard_ids):
-        if self.alive:
-            self._store.forget(stream, shard_ids)
-
-    def close(self, stream):
-        pass
 
 
 class Consumer:

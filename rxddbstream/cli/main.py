@@ -21,7 +21,6 @@ from rxddbstream.cli.arguments import (
     complete,
     parse,
 )
-from rxddbstream.cli.speaking import in_words, note
 from rxddbstream.errors import ConfigurationError
 
 log = logging.getLogger("rxddbstream")
@@ -45,6 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         _drop_output()
         return DONE
     except Exception as error:  # noqa: BLE001 - a person gets a sentence, and with -v the rest
+        from rxddbstream.cli.speaking import in_words, note  # late: it takes a third of the time of `--help`
+
         if args.verbose:
             traceback.print_exc()
         text = in_words(error)

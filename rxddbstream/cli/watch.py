@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rxddbstream.cli.arguments import (
     COMMANDS,
@@ -16,9 +15,12 @@ from rxddbstream.cli.arguments import (
     add_stream,
     make_parser,
 )
+from rxddbstream.cli.choosing import add_choosing, chosen
+from rxddbstream.cli.printing import add_printing, printer_of
 
 if TYPE_CHECKING:
     from rxddbstream.core.model import Change
+    from rxddbstream.stream import Stream
 
 USAGE = """rxddbstream STREAM [options]
        rxddbstream COMMAND [options]"""
@@ -28,14 +30,15 @@ EXAMPLES = """\
 
 examples:
   rxddbstream orders -ps                                  one line a change, from now on
-  rxddbstream orders -ps --since 15m                      and those of the last 15 minutes
-  rxddbstream orders --format json | jq .new_image        for other programs
+  rxddbstream orders -o diff --since 15m                  what changed, of 15 minutes
+  rxddbstream orders -ps --event INSERT --key id=o-1      of one item
+  rxddbstream orders -o json | jq .new_image              for other programs
   rxddbstream orders --since trim-horizon --until-end     all that is there
   rxddbstream orders -ps --checkpoint orders.position     those since the last time
   rxddbstream orders --endpoint-url http://localhost:8000
 
 exit status:
-  0 done, 1 failed, 2 wrong usage, 130 Ctrl-C, 3 changes were lost before they could be read
+  0 done, 1 failed, 2 wrong usage, 3 changes were lost before they could be read, 130 Ctrl-C
 """
 
 log = logging.getLogger("rxddbstream")
@@ -52,20 +55,8 @@ def parser() -> argparse.ArgumentParser:
     parser.usage = USAGE
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and end")
     add_stream(parser)
-    printed = parser.add_argument_group("what is printed, several if you like")
-    add = printed.add_argument
-    as_format: dict[str, Any] = {"dest": "formats", "action": "append_const"}
-    add("--print-record", "-pr", **as_format, const="record", help="the record as boto3 returns it (default)")
-    add("--print-summary", "-ps", **as_format, const="summary", help="one line: time, event, keys")
-    formats = ["record", "summary", "json"]
-    add(
-        "-o",
-        "--format",
-        dest="formats",
-        action="append",
-        choices=formats,
-        help="by name; json: an object a line",
-    )
+    add_printing(parser)
+    add_choosing(parser)
     read = add_reading(parser)
     read.add_argument(
         "--checkpoint",
@@ -78,12 +69,14 @@ def parser() -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> int:
     """Do it; returns the exit status."""
     import rxddbstream as rxd
+    from rxddbstream.cli.backlog import shown
     from rxddbstream.cli.opening import bounded, open_stream
-    from rxddbstream.cli.speaking import Notes, note
+    from rxddbstream.cli.speaking import Notes
 
     notes = Notes(args.verbose)
     stream = open_stream(args, notes)
-    print_change = _printer(args.formats or ["record"])
+    source = bounded(chosen(stream, args), args)
+    print_change = printer_of(args)
     is_empty = True
 
     def observe(change: Change) -> None:
@@ -94,7 +87,8 @@ def run(args: argparse.Namespace) -> int:
             change.frontier.acknowledge()  # -n ends the stream from inside the last one's on_next
 
     try:
-        rxd.run(bounded(stream, args), observe)
+        with shown(stream, args):
+            rxd.run(source, observe)
     finally:
         if args.verbose:
             log.info(
@@ -102,30 +96,21 @@ def run(args: argparse.Namespace) -> int:
                 "empty; %(retries)d calls had to be made again",
                 stream.statistics()._asdict(),
             )
-    # Changes of the second in which it began can be among the newest.
-    if is_empty and args.until_end and args.start == "latest" and not args.checkpoint:
+    if is_empty and args.until_end:
+        _explain_silence(stream, args)
+    return LOST_CHANGES if notes.gaps else DONE
+
+
+def _explain_silence(stream: Stream[Change], args: argparse.Namespace) -> None:
+    from rxddbstream.cli.speaking import note
+
+    if (args.events or args.keys or args.pattern) and (read := stream.statistics().records):
+        note(f"rxddbstream: none of the {read:,} changes that were read is one of those asked for")
+    elif args.start == "latest" and not args.checkpoint:
         note(
             "rxddbstream: nothing to read: --until-end reads what was written before; "
             "did you mean --since trim-horizon?"
         )
-    return LOST_CHANGES if notes.gaps else DONE
-
-
-def _printer(formats: Sequence[str]) -> Callable[[Change], None]:
-    from rxddbstream import observers
-
-    printers = {
-        "record": observers.print_change_record,
-        "summary": observers.print_summary,
-        "json": observers.print_json,
-    }
-    chosen = [printer for name, printer in printers.items() if name in formats]
-
-    def print_change(change: Change) -> None:
-        for printer in chosen:
-            printer(change)
-
-    return print_change
 
 
 class _Version(argparse.Action):

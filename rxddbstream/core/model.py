@@ -126,7 +126,7 @@ class Change:
 
     @property
     def keys(self) -> Mapping[str, Any]:
-        """The item's primary key: attribute name to plain Python value."""
+        """The item's primary key, a mapping of attribute names to plain Python values."""
         if self._keys is _UNREAD:
             self._keys = image_of(self._detail.keys)
         return self._keys or {}
@@ -151,7 +151,7 @@ class Change:
 
     @property
     def created_at(self) -> datetime:
-        """When the change was made: an aware datetime in UTC, approximate (whole seconds on some services).
+        """When the change was made, an aware datetime in UTC; approximate, whole seconds on some services.
 
         Raises:
             DecodeError: the record has no time.
@@ -181,7 +181,7 @@ class Change:
 
     @property
     def sequence_number(self) -> str:
-        """Its place in the shard: a numeric string of 21 to 40 digits; compare as int."""
+        """Its place in the shard, a numeric string of 21 to 40 digits; compare as int."""
         return self._detail.sequence_number or ""
 
     @property
@@ -196,7 +196,7 @@ class Change:
 
     @property
     def view_type(self) -> str | None:
-        """Which images the stream has: `"NEW_AND_OLD_IMAGES"`, `"KEYS_ONLY"`, ..."""
+        """Which images the stream has, such as `"NEW_AND_OLD_IMAGES"` or `"KEYS_ONLY"`."""
         return self._detail.view_type
 
     @property

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import ItemsView, Iterator, Mapping, ValuesView
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -101,6 +102,22 @@ class EncodedRecord(Fields):
                 detail.new_image = detail.new_image.copy()
             if detail.old_image is not ABSENT:
                 detail.old_image = detail.old_image.copy()
+
+
+def as_json(record: Mapping[str, Any] | EncodedRecord) -> bytes:
+    """A record as the service sends it: types as DynamoDB has them, binary in Base64, time in seconds."""
+    if isinstance(record, EncodedRecord):
+        return _JSON.encode(record)
+    detail = record.get("dynamodb") or {}
+    created_at = detail.get(_DETAIL["created_at"])
+    if isinstance(created_at, datetime):
+        created_at = created_at if created_at.tzinfo else created_at.replace(tzinfo=UTC)
+        detail = {**detail, _DETAIL["created_at"]: created_at.timestamp()}
+        record = {**record, _FIELDS["detail"]: detail}
+    return _JSON.encode(record)
+
+
+_JSON = msgspec.json.Encoder()
 
 
 def fields_of(record: Mapping[str, Any]) -> Fields:

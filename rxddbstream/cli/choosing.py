@@ -1,0 +1,107 @@
+"""Choosing changes: by event, by key, by Lambda's filter patterns."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from base64 import b64encode
+from collections.abc import Callable
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Any
+
+from rxddbstream.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from reactivex import Observable
+
+    from rxddbstream.core.model import Change
+
+EVENTS = ("INSERT", "MODIFY", "REMOVE")
+
+
+def add_choosing(parser: argparse.ArgumentParser) -> None:
+    """Which changes are printed; all of these have to hold."""
+    group = parser.add_argument_group("which changes; all of these have to hold")
+    group.add_argument(
+        "--event",
+        dest="events",
+        type=_events,
+        action="extend",
+        metavar="NAME,...",
+        help="INSERT, MODIFY or REMOVE, or several of them: INSERT,REMOVE",
+    )
+    group.add_argument(
+        "--key",
+        dest="keys",
+        type=_key,
+        action="append",
+        metavar="NAME=VALUE",
+        help="of this item, such as PK=user#1; once more for the sort key",
+    )
+    group.add_argument(
+        "--pattern",
+        metavar="JSON",
+        help="what matches an event filter pattern of AWS Lambda, such as "
+        '\'{"dynamodb": {"NewImage": {"status": {"S": ["paid"]}}}}\'',
+    )
+
+
+def chosen(source: Observable[Change], args: argparse.Namespace) -> Observable[Change]:
+    """Those of the changes that `add_choosing`'s options let through.
+
+    Raises:
+        ConfigurationError: the pattern is none.
+    """
+    from reactivex import operators as ops
+
+    from rxddbstream import operators as dops
+
+    if args.events:
+        source = source.pipe(ops.filter(_is_event(frozenset(args.events))))
+    for name, value in args.keys or ():
+        source = source.pipe(ops.filter(_has_key(name, value)))
+    if args.pattern is not None:
+        try:
+            pattern = json.loads(args.pattern)
+        except ValueError as error:
+            raise ConfigurationError(f"--pattern is not JSON: {error}") from error
+        source = source.pipe(dops.where(pattern))
+    return source
+
+
+def _events(text: str) -> list[str]:
+    names = [name.strip().upper() for name in text.split(",")]
+    for name in names:
+        if name not in EVENTS:
+            raise argparse.ArgumentTypeError(f"{name!r} is not one of {', '.join(EVENTS)}")
+    return names
+
+
+def _key(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+    return name, value
+
+
+def _is_event(names: frozenset[str]) -> Callable[[Change], bool]:
+    return lambda change: change.event_name in names
+
+
+def _has_key(name: str, value: str) -> Callable[[Change], bool]:
+    def has_key(change: Change) -> bool:
+        keys = change.keys
+        if name not in keys:
+            raise ConfigurationError(f"--key {name}={value}: the table's key is {' and '.join(sorted(keys))}")
+        return _is(keys[name], value)
+
+    return has_key
+
+
+def _is(key: Any, text: str) -> bool:
+    if isinstance(key, Decimal):
+        try:
+            return key == Decimal(text)
+        except InvalidOperation:
+            return False
+    return bool((b64encode(key).decode() if isinstance(key, bytes) else key) == text)

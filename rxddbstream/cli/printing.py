@@ -1,0 +1,175 @@
+"""Printing changes: in which formats, and in which colours."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterable
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from rxddbstream.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from rxddbstream.core.model import Change
+    from rxddbstream.formats import Line
+
+FORMATS = ("record", "summary", "json", "dynamodb-json", "diff")
+TEMPLATE = "template="
+
+EVENTS = {"INSERT": "green", "MODIFY": "yellow", "REMOVE": "red"}
+ROLES = {"time": "dim", "added": "green", "changed": "yellow", "removed": "red"}
+"""The colours, as rich names them."""
+
+
+def add_printing(parser: argparse.ArgumentParser, default: str = "record") -> None:
+    """How changes are printed."""
+    parser.set_defaults(default_format=default)
+    group = parser.add_argument_group("how they are printed, in several formats if you like")
+    add = group.add_argument
+    as_format: dict[str, Any] = {"dest": "formats", "action": "append_const"}
+    add("-pr", "--print-record", **as_format, const="record", help="the record as boto3 returns it")
+    add("-ps", "--print-summary", **as_format, const="summary", help="one line: time, event, keys")
+    add(
+        "-o",
+        "--format",
+        dest="formats",
+        action="append",
+        type=_format,
+        metavar="FORMAT",
+        help="summary, record, json (an object a line), dynamodb-json (with DynamoDB's types), diff (what "
+        "changed, an attribute a line), or template='{keys} {event_name} {new_image.address.city}'; "
+        f"by default {default}",
+    ).completer = lambda **_: (*FORMATS, TEMPLATE)  # type: ignore[attr-defined]
+    add("--query", metavar="JMESPATH", help="print what this finds in the change's JSON")
+    add(
+        "--color",
+        choices=["auto", "always", "never"],
+        default="auto",
+        help="colour by event; auto: on a terminal, where rich is installed and NO_COLOR is not set",
+    )
+
+
+def printer_of(args: argparse.Namespace) -> Callable[[Change], None]:
+    """What prints a change as `add_printing`'s options say.
+
+    Raises:
+        ConfigurationError: a template or a query that is none, or one that goes with no other option.
+    """
+    paint = _painter(args.color)
+    lines = [_lines_of(name) for name in _formats(args)]
+    if args.query is not None:
+        lines = [_whole(_query(args.query, args.formats or ["json"]))]
+
+    def print_change(change: Change) -> None:
+        event = change.event_name
+        for of in lines:
+            for line in of(change):
+                print(paint(event, line), flush=True)  # flushed, so that a pipe shows it at once
+
+    return print_change
+
+
+def _format(text: str) -> str:
+    if text in FORMATS or text.startswith(TEMPLATE):
+        return text
+    raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(FORMATS)}, {TEMPLATE}'...'")
+
+
+def _formats(args: argparse.Namespace) -> list[str]:
+    """In the order of the original, however they are given; templates come last."""
+    given = dict.fromkeys(args.formats or [args.default_format])
+    return [*(name for name in FORMATS if name in given), *(name for name in given if name not in FORMATS)]
+
+
+def _lines_of(name: str) -> Callable[[Change], Iterable[Line]]:
+    from rxddbstream import formats
+
+    if name == "summary":
+        return lambda change: (formats.summary(change),)
+    if name == "diff":
+        return formats.diff
+    if name.startswith(TEMPLATE):
+        return _whole(formats.Template(name.removeprefix(TEMPLATE)).line)
+    texts = {"record": formats.record, "json": formats.to_json, "dynamodb-json": formats.to_dynamodb_json}
+    return _whole(texts[name])
+
+
+def _whole(text: Callable[[Change], str]) -> Callable[[Change], Iterable[Line]]:
+    from rxddbstream.formats import Segment
+
+    return lambda change: ([Segment(text(change), "event")],)
+
+
+def _query(text: str, names: list[str]) -> Callable[[Change], str]:
+    import jmespath
+    import msgspec
+
+    from rxddbstream.formats import json_text, to_dynamodb_json, to_json
+
+    to_text = {"json": to_json, "dynamodb-json": to_dynamodb_json}
+    if len(names) > 1 or names[0] not in to_text:
+        raise ConfigurationError("--query goes with -o json or -o dynamodb-json, and with no other format")
+    try:
+        query = jmespath.compile(text)
+    except jmespath.exceptions.JMESPathError as error:
+        raise ConfigurationError(f"--query: {' '.join(str(error).split())}") from error
+    decode = msgspec.json.Decoder(float_hook=_number).decode
+
+    def found(change: Change) -> str:
+        try:
+            return json_text(query.search(decode(to_text[names[0]](change))))
+        except jmespath.exceptions.JMESPathTypeError as error:  # a function of something else
+            # Its own text has the value in it, which is an item's.
+            raise ConfigurationError(
+                f"--query: {error.function_name}() takes {' or '.join(error.expected_types)}, "
+                f"not {error.actual_type}"
+            ) from None
+        except jmespath.exceptions.JMESPathError as error:
+            raise ConfigurationError(f"--query: {' '.join(str(error).split())}") from error
+
+    return found
+
+
+def _number(text: str) -> float | Decimal:
+    # JMESPath's functions know floats alone, which are good for 17 digits.
+    number = float(text)
+    return number if Decimal(repr(number)) == Decimal(text) else Decimal(text)
+
+
+def _painter(color: str) -> Callable[[str, Line], str]:
+    """What makes a string of a line."""
+    if color == "always" or (color == "auto" and sys.stdout.isatty() and _likes_colours()):
+        try:
+            return _rich_painter()
+        except ImportError:
+            if color == "always":
+                raise ConfigurationError(
+                    '--color always needs rich: pip install "rxddbstream[cli]"'
+                ) from None
+    from rxddbstream.formats import text_of
+
+    return lambda _, line: text_of(line)
+
+
+def _likes_colours() -> bool:
+    """https://no-color.org, and terminals that have none."""
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def _rich_painter() -> Callable[[str, Line], str]:
+    from rich.color import ColorSystem
+    from rich.style import Style
+
+    events = {name: Style.parse(style) for name, style in EVENTS.items()}
+    roles = {role: Style.parse(style) for role, style in ROLES.items()}
+    plain = Style.null()
+
+    def paint(event: str, line: Line) -> str:
+        styles = {**roles, "event": events.get(event, plain)}
+        return "".join(
+            styles.get(role, plain).render(text, color_system=ColorSystem.STANDARD) for text, role in line
+        )
+
+    return paint

@@ -1,0 +1,267 @@
+"""A change as text: one line for a person, JSON for a program, what it changed, or a template of one's own.
+
+Each line comes in segments with a role, for whoever wants to colour them: `text_of` puts them together.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from decimal import Decimal
+from string import Formatter
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+import msgspec
+
+from rxddbstream.core.diff import diff_of
+from rxddbstream.core.model import Change
+from rxddbstream.core.paths import MISSING, look_up, parse_path
+from rxddbstream.core.record import as_json
+from rxddbstream.errors import ConfigurationError
+
+Role: TypeAlias = Literal["", "event", "time", "added", "removed", "changed"]
+
+
+class Segment(NamedTuple):
+    """A part of a line.
+
+    Attributes:
+        text: what it says.
+        role: what it is; "" for the rest of the line.
+    """
+
+    text: str
+    role: Role = ""
+
+
+Line: TypeAlias = list[Segment]
+
+
+def text_of(line: Line) -> str:
+    """A line without the roles."""
+    return "".join(segment.text for segment in line)
+
+
+def summary(change: Change) -> Line:
+    """When, what and which item, in the local time zone.
+
+    Such as `[2022-05-27T15:36:13+02:00] - MODIFY - PK=test, SK=item`.
+    """
+    return [
+        Segment(f"[{_local(change.created_at)}]", "time"),
+        Segment(" - "),
+        Segment(f"{change.event_name:^6}", "event"),
+        Segment(f" - {_keys(change)}"),
+    ]
+
+
+def record(change: Change) -> str:
+    """The dict that boto3 returns for it."""
+    return str(change.record)
+
+
+class _Line(msgspec.Struct):
+    event_name: str
+    keys: dict[str, Any]
+    new_image: dict[str, Any] | None
+    old_image: dict[str, Any] | None
+    created_at: datetime
+    sequence_number: str
+    shard_id: str
+
+
+def to_json(change: Change) -> str:
+    """The change as one line of JSON, its members in a stable order.
+
+    Numbers keep all their digits, binary is Base64, sets are sorted arrays, times are ISO 8601 in UTC.
+    """
+    line = _Line(
+        event_name=change.event_name,
+        keys=dict(change.keys),
+        new_image=_dict(change.new_image),
+        old_image=_dict(change.old_image),
+        created_at=change.created_at,
+        sequence_number=change.sequence_number,
+        shard_id=change.shard_id,
+    )
+    return json_text(line)
+
+
+def to_dynamodb_json(change: Change) -> str:
+    """The record as one line of JSON, with DynamoDB's types: as the service sends it, and Lambda gets it."""
+    return as_json(change.record_as_it_came).decode()
+
+
+def diff(change: Change) -> Iterator[Line]:
+    """The summary, and below it a line for each attribute that is new, has gone or has another value.
+
+        [2022-05-27T15:36:13+02:00] - MODIFY - id=o-1
+          ~ status: "new" -> "paid"
+          + address.city: "Ulm"
+          - note: "in a hurry"
+
+    Raises:
+        ConfigurationError: the stream leaves out an image.
+    """
+    did = diff_of(change)
+    yield summary(change)
+    keys = change.keys
+    for name, (old, new) in sorted(did.changed.items()):
+        yield from _changed(name, old, new)
+    for name, value in sorted(did.added.items()):
+        if name not in keys:
+            yield [Segment(f"  + {name}: {json_text(value)}", "added")]
+    for name, value in sorted(did.removed.items()):
+        if name not in keys:
+            yield [Segment(f"  - {name}: {json_text(value)}", "removed")]
+
+
+def _changed(path: str, old: Any, new: Any) -> Iterator[Line]:
+    if not (isinstance(old, Mapping) and isinstance(new, Mapping)):
+        yield [Segment(f"  ~ {path}: {json_text(old)} -> {json_text(new)}", "changed")]
+        return
+    for name in sorted({*old, *new}):
+        inner = f"{path}.{name}"
+        if name not in new:
+            yield [Segment(f"  - {inner}: {json_text(old[name])}", "removed")]
+        elif name not in old:
+            yield [Segment(f"  + {inner}: {json_text(new[name])}", "added")]
+        elif json_text(old[name]) != json_text(new[name]):
+            yield from _changed(inner, old[name], new[name])
+
+
+class Template(Formatter):
+    """A format string over a change: `{keys} {event_name} {new_image.address.city} {created_at:%H:%M}`.
+
+    A field is one of a change's attributes; a path behind it leads into an image. What is not there is
+    empty. `\\t` and `\\n` are a tab and a new line.
+
+    Raises:
+        ConfigurationError: it is no format string, or names what a change has not.
+
+    >>> change = Change({"eventName": "INSERT", "dynamodb": {"Keys": {"id": {"S": "o-1"}}}}, "shard-1")
+    >>> Template("{event_name}: {keys} {new_image.status}").line(change)
+    'INSERT: id=o-1 '
+    """
+
+    FIELDS = (
+        "created_at",
+        "event_id",
+        "event_name",
+        "is_ttl_delete",
+        "keys",
+        "new_image",
+        "old_image",
+        "sequence_number",
+        "shard_id",
+        "size_bytes",
+        "view_type",
+    )
+
+    def __init__(self, template: str) -> None:
+        self._template = template.replace("\\t", "\t").replace("\\n", "\n")
+        try:
+            parts = list(self.parse(self._template))
+        except ValueError as error:
+            raise ConfigurationError(f"template {template!r}: {error}") from error
+        for _, field, spec, conversion in parts:
+            if field is not None:
+                self._check(template, field)
+            if spec and "{" in spec:
+                raise ConfigurationError(f"template {template!r}: a field inside of a field's format")
+            if conversion not in (None, "a", "r", "s"):
+                raise ConfigurationError(f"template {template!r}: there is no conversion {conversion!r}")
+
+    def _check(self, template: str, field: str) -> None:
+        name, path = _split(field)
+        if name not in self.FIELDS:
+            raise ConfigurationError(
+                f"template {template!r}: a change has no {name!r}; it has {', '.join(self.FIELDS)}"
+            )
+        if path:
+            if name not in ("keys", "new_image", "old_image"):
+                raise ConfigurationError(f"template {template!r}: there is nothing inside of {name!r}")
+            parse_path(path)
+
+    def line(self, change: Change) -> str:
+        """The text for a change."""
+        return self.vformat(self._template, (), {"change": change})
+
+    def get_field(self, field_name: str, _: Any, kwargs: Mapping[str, Any]) -> tuple[Any, str]:
+        """The value that a field names."""
+        name, path = _split(field_name)
+        change = kwargs["change"]
+        if not path:
+            return (_Text(_keys(change)) if name == "keys" else getattr(change, name)), name
+        image = getattr(change, name)
+        return (MISSING if image is None else look_up(image, parse_path(path))), name
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        """A value as text; in its own format where it knows the one that is asked for."""
+        if isinstance(value, datetime) and not format_spec:
+            return _local(value)
+        text = "" if value is None or value is MISSING else _text(value)
+        for each in (value, text) if isinstance(value, int | Decimal | datetime) else (text,):
+            try:
+                return format(each, format_spec) if format_spec else text
+            except ValueError:
+                pass
+        return text
+
+
+class _Text(str):
+    """Text that is printable already."""
+
+    __slots__ = ()
+
+
+def _split(field: str) -> tuple[str, str]:
+    found = re.match(r"(\w*)\.?(.*)", field)
+    assert found is not None
+    return found[1], found[2]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value if isinstance(value, _Text) else printable(value)
+    if isinstance(value, bool) or not isinstance(value, Decimal | int):
+        return json_text(value).strip('"')
+    return f"{value:f}" if isinstance(value, Decimal) else str(value)
+
+
+def printable(text: str) -> str:
+    """Text that cannot move a terminal's cursor, nor make two lines of one."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def json_text(value: Any) -> str:
+    """A value as JSON, on one line."""
+    return _ENCODER.encode(value).decode()
+
+
+def _keys(change: Change) -> str:
+    # A Decimal's str() would be 1E-7 for 0.0000001.
+    return ", ".join(
+        f"{name}={value:f}" if isinstance(value, Decimal) else printable(f"{name}={value}")
+        for name, value in sorted(change.keys.items())
+    )
+
+
+def _local(time: datetime) -> str:
+    return time.astimezone().isoformat(timespec="seconds")
+
+
+def _dict(image: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    return None if image is None else dict(image)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):  # an image
+        return dict(value)
+    raise NotImplementedError(f"not an attribute's value: {type(value).__name__}")
+
+
+_ENCODER = msgspec.json.Encoder(decimal_format="number", order="deterministic", enc_hook=_plain)
