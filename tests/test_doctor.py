@@ -638,6 +638,8 @@ def test_an_arn_of_another_region(settings: pytest.MonkeyPatch) -> None:
     finding = at_nobodys(ARN, region_name="eu-west-2")["region"]
 
     assert (finding.state, "pass --region eu-west-1" in finding.advice) == ("warn", True)
+    made_up = ARN.replace("eu-west-1", "ddblocal")
+    assert at_nobodys(made_up, region_name="eu-west-2")["region"].state == "ok"
 
 
 def test_no_region_and_no_credentials(settings: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,6 +14,8 @@ from rxddbstream.diagnosis.finding import Finding, Place, on_one_line
 
 SOON = timedelta(minutes=10)
 SHOWN = 4  # characters of an access key's ID
+
+_A_REGION = re.compile(r"[a-z]{2,}(-[a-z]+)+-\d+")  # of AWS; stand-ins make up names, such as ddblocal
 
 
 def check_region(
@@ -37,7 +40,7 @@ def check_region(
     else:
         source = "the session"
     text = f"{region}, from {source}"
-    if own is not None and own != region:
+    if own is not None and own != region and _A_REGION.fullmatch(own):
         advice = f"The ARN's is not looked at when another one is set: pass --region {own}"
         return Finding("warn", "region", f"{text}, but the ARN is of {own}", advice), region
     return Finding("ok", "region", text), region
