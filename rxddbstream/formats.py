@@ -188,7 +188,7 @@ class Template(Formatter):
         """The text for a change."""
         return self.vformat(self._template, (), {"change": change})
 
-    def get_field(self, field_name: str, _: Any, kwargs: Mapping[str, Any]) -> tuple[Any, str]:
+    def get_field(self, field_name: str, args: Any, kwargs: Mapping[str, Any]) -> tuple[Any, str]:
         """The value that a field names."""
         name, path = _split(field_name)
         change = kwargs["change"]

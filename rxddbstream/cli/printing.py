@@ -105,6 +105,7 @@ def _whole(text: Callable[[Change], str]) -> Callable[[Change], Iterable[Line]]:
 def _query(text: str, names: list[str]) -> Callable[[Change], str]:
     import jmespath
     import msgspec
+    from jmespath import exceptions
 
     from rxddbstream.formats import json_text, to_dynamodb_json, to_json
 
@@ -113,20 +114,20 @@ def _query(text: str, names: list[str]) -> Callable[[Change], str]:
         raise ConfigurationError("--query goes with -o json or -o dynamodb-json, and with no other format")
     try:
         query = jmespath.compile(text)
-    except jmespath.exceptions.JMESPathError as error:
+    except exceptions.JMESPathError as error:
         raise ConfigurationError(f"--query: {' '.join(str(error).split())}") from error
     decode = msgspec.json.Decoder(float_hook=_number).decode
 
     def found(change: Change) -> str:
         try:
             return json_text(query.search(decode(to_text[names[0]](change))))
-        except jmespath.exceptions.JMESPathTypeError as error:  # a function of something else
+        except exceptions.JMESPathTypeError as error:  # a function of something else
             # Its own text has the value in it, which is an item's.
             raise ConfigurationError(
                 f"--query: {error.function_name}() takes {' or '.join(error.expected_types)}, "
                 f"not {error.actual_type}"
             ) from None
-        except jmespath.exceptions.JMESPathError as error:
+        except exceptions.JMESPathError as error:
             raise ConfigurationError(f"--query: {' '.join(str(error).split())}") from error
 
     return found
