@@ -256,7 +256,10 @@ class Discovery:
     def _emit(self, ready: list[Ready]) -> None:
         self._progress.opened(ready, self._reading.listed_at, self._lineage.predecessor)
         for start in ready:
-            self._observer.on_next(ShardStream(start.shard, start.position, pages(self._reading, start)))
+            shard_pages = pages(self._reading, start)
+            self._observer.on_next(
+                ShardStream(start.shard, start.position, shard_pages, self._observer.on_error)
+            )
 
     def _list_again(self) -> Generator[Wait, None, set[str]]:
         """List all shards; their IDs."""

@@ -247,8 +247,9 @@ def test_what_is_no_query(options: list[str]) -> None:
 
 
 def test_a_query_that_fits_no_change(lines: Callable[..., list[str]]) -> None:
-    with pytest.raises(ConfigurationError, match=r"--query: .*invalid type"):
-        lines(change(), "--query", "length(`1`)")
+    with pytest.raises(ConfigurationError, match=r"--query: abs\(\) takes number, not string") as raised:
+        lines(change(NewImage={"a": {"S": "secret"}}), "--query", "abs(new_image.a)")
+    assert "secret" not in str(raised.value)
 
 
 # --- choosing -----------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ COMMANDS = {
     "demo": "a table in this process, with no account, and what happens to it",
     "shards": "a stream's shards as a tree",
     "top": "what is read, shard by shard, live",
+    "doctor": "what stands in the way of reading a stream, and what to do",
 }
 """Those that have a name, and what each is for; without a name it is `watch`."""
 

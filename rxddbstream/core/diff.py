@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
-from rxddbstream.core.model import Change
+from rxddbstream.core.model import Change, place_of
 from rxddbstream.core.paths import Parts, look_up
 from rxddbstream.core.record import Image
 from rxddbstream.errors import ConfigurationError
@@ -76,7 +76,7 @@ def images_of(change: Change) -> tuple[Image, Image]:
     lacks = (old is None and change.event_name != "INSERT") or (new is None and change.event_name != "REMOVE")
     if lacks or change.view_type not in (NEEDED, None):
         raise ConfigurationError(
-            f"the items before and after {change!r} are needed, and the stream has view type "
+            f"the items before and after {place_of(change)} are needed, and the stream has view type "
             f"{change.view_type}; it has to be {NEEDED}, which is set when a table's stream is enabled"
         )
     return _NO_ITEM if old is None else old, _NO_ITEM if new is None else new
