@@ -804,8 +804,8 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
 def test_marks_can_be_painted_and_all_else_is_plain() -> None:
     finding = Finding("warn", "clock", "30 s behind", "one\ntwo")
 
-    lines = list(lines_of(finding, lambda state: f"<{state}>"))
-    assert lines == ["<warn  >clock         30 s behind", "      one", "      two"]
+    lines = list(lines_of(finding, lambda text, style: f"<{style} {text}>"))
+    assert lines == ["<yellow warn  >clock         30 s behind", "      one", "      two"]
 
 
 def test_on_dynamodb_local(dynamodb_local: DynamoDBLocal) -> None:
