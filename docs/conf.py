@@ -6,6 +6,7 @@ from importlib.metadata import metadata
 from pathlib import Path
 
 from docutils import nodes
+from pygments.lexers.special import TextLexer
 from sphinx.application import Sphinx
 
 # What the project is called, and which version this is, stands in pyproject.toml alone.
@@ -59,5 +60,6 @@ def hide_constructors(_app: Sphinx, what: str, name: str, *_: object) -> tuple[s
 
 
 def setup(app: Sphinx) -> None:
+    app.add_lexer("mermaid", TextLexer)  # GitHub draws it
     app.connect("autodoc-process-signature", hide_constructors)
     app.connect("doctree-resolved", inline_pictures)

@@ -30,8 +30,10 @@ if TYPE_CHECKING:
         Throttled,
     )
     from rxddbstream.core.pacing import Poll
+    from rxddbstream.core.tree import ListedShard, ShardContent, ShardTree
     from rxddbstream.delivery import ShardStream
     from rxddbstream.dynamodb_checkpoints import DynamoDBCheckpoints
+    from rxddbstream.listing import lineage
     from rxddbstream.observers import print_change_record, print_json, print_summary
     from rxddbstream.progress import Statistics
     from rxddbstream.running import aiterate, iterate, run
@@ -54,8 +56,12 @@ _HOME = {
     "ShardOpened": "core.model",
     "Throttled": "core.model",
     "Poll": "core.pacing",
+    "ShardContent": "core.tree",
+    "ListedShard": "core.tree",
+    "ShardTree": "core.tree",
     "ShardStream": "delivery",
     "DynamoDBCheckpoints": "dynamodb_checkpoints",
+    "lineage": "listing",
     "print_change_record": "observers",
     "print_json": "observers",
     "print_summary": "observers",
@@ -76,13 +82,16 @@ __all__ = [
     "DynamoDBCheckpoints",
     "Event",
     "Gap",
+    "ListedShard",
     "MemoryCheckpoints",
     "Poll",
     "Retrying",
     "Shard",
     "ShardClosed",
+    "ShardContent",
     "ShardOpened",
     "ShardStream",
+    "ShardTree",
     "SqliteCheckpoints",
     "Statistics",
     "Stream",
@@ -91,6 +100,7 @@ __all__ = [
     "aiterate",
     "changes",
     "iterate",
+    "lineage",
     "print_change_record",
     "print_json",
     "print_summary",

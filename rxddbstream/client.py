@@ -130,8 +130,8 @@ class StreamClient:
 
     def _missing_stream(self, message: str) -> StreamNotFound:
         return StreamNotFound(
-            f"{message}. There is no stream {self.arn} (any more); check the ARN, its region and "
-            "account, and whether the table still exists"
+            f"there is no stream {self.arn}, or no longer: check the ARN, its region and account, and "
+            "whether the table still exists"
         )
 
     def _note_time_of(self, answer: Any) -> datetime:

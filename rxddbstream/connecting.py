@@ -68,24 +68,50 @@ def connect(
         ConfigurationError: no region, no such profile, another thing's ARN, ...
         StreamError: what else can go wrong with a call.
     """
-    is_stream = "/stream/" in stream
-    table = stream.rpartition(":table/")[2]
-    if stream.startswith("arn:") and not is_stream and table == stream:
-        raise ConfigurationError(
-            f"{stream!r} looks like an ARN, but is not a stream's or a table's; a table's has ':table/' in it"
-        )
+    table = table_of(stream)
     if client is not None:
         if isinstance(client, BaseClient):
             log.info(
                 "client= decodes with botocore's own parser, which is slow; with session= in its place, "
                 "GetRecords answers are decoded by rxddbstream"
             )
-        return StreamClient(client, stream if is_stream else _newest_stream(client, table), now)
+        return StreamClient(client, stream if table is None else _newest_stream(client, table), now)
     make = client_maker(stream, session, region_name, profile_name, endpoint_url, connections)
-    arn = stream if is_stream else _latest_stream(make("dynamodb"), table)
+    arn = stream if table is None else _latest_stream(make("dynamodb"), table)
     boto = make("dynamodbstreams")
     log.info("stream %s at %s", arn, boto.meta.endpoint_url)
     return StreamClient(boto, arn, now)
+
+
+def table_of(stream: str) -> str | None:
+    """The table that is named, by its name or its ARN; None of a stream's ARN, which needs no looking up.
+
+    Raises:
+        ConfigurationError: it is another thing's ARN.
+
+    >>> table_of("arn:aws:dynamodb:eu-west-1:123456789012:table/orders")
+    'orders'
+    """
+    if "/stream/" in stream:
+        return None
+    table = stream.rpartition(":table/")[2]
+    if stream.startswith("arn:") and table == stream:
+        raise ConfigurationError(
+            f"{stream!r} looks like an ARN, but is not a stream's or a table's; a table's has ':table/' in it"
+        )
+    return table
+
+
+def open_session(region_name: str | None, profile_name: str | None) -> boto3.Session:
+    """boto3's session.
+
+    Raises:
+        ConfigurationError: there is no such profile, or the configuration cannot be read.
+    """
+    try:
+        return boto3.Session(region_name=region_name, profile_name=profile_name)
+    except botocore_errors.BotoCoreError as error:
+        raise _misconfigured(error) from error
 
 
 def client_maker(
@@ -95,13 +121,22 @@ def client_maker(
     profile_name: str | None,
     endpoint_url: str | None,
     connections: int,
+    as_nobody: bool = False,
 ) -> Callable[[str], Any]:
+    """What makes clients by the name of their service.
+
+    Args:
+        stream: whose region is the last resort, where it is an ARN.
+        session: a `boto3.Session`; None makes one of `region_name` and `profile_name`.
+        connections: how many calls of a client may be under way at once.
+        as_nobody: makes clients whose credentials are made up: a service refuses them, and so answers.
+    """
     from importlib.metadata import version  # late: it takes as long as a third of boto3
 
+    session = session or open_session(region_name, profile_name)
     try:
-        session = session or boto3.Session(region_name=region_name, profile_name=profile_name)
         # The ARN's region is the last resort: stand-ins make up names for theirs.
-        region = region_name or session.region_name or _region_of(stream)
+        region = region_name or session.region_name or region_of(stream)
         config = botocore.config.Config(
             retries={"total_max_attempts": 1},
             max_pool_connections=connections,
@@ -115,8 +150,17 @@ def client_maker(
 
     def make(service: str) -> Any:
         try:
-            maker = accelerated(session._session) if service == "dynamodbstreams" else session._session
-            return maker.create_client(service, region_name=region, endpoint_url=endpoint_url, config=config)
+            # Not unsigned: stand-ins learn from the signature which service is meant.
+            names = ("aws_access_key_id", "aws_secret_access_key") if as_nobody else ()
+            fast = service == "dynamodbstreams" and not as_nobody
+            maker = accelerated(session._session) if fast else session._session
+            return maker.create_client(
+                service,
+                region_name=region,
+                endpoint_url=endpoint_url,
+                config=config,
+                **dict.fromkeys(names, "nobody"),
+            )
         except (botocore_errors.BotoCoreError, ValueError) as error:
             raise _misconfigured(error) from error
 
@@ -143,7 +187,12 @@ def _endpoint_mode(session: Any) -> Literal["disabled"] | None:
     return None if configured or os.environ.get(f"AWS_{name.upper()}") else "disabled"
 
 
-def _region_of(arn: str) -> str | None:
+def region_of(arn: str) -> str | None:
+    """The region that an ARN names, None of anything else.
+
+    >>> region_of("arn:aws:dynamodb:eu-west-1:123456789012:table/orders")
+    'eu-west-1'
+    """
     parts = arn.split(":")
     return parts[3] or None if len(parts) > 5 and parts[0] == "arn" else None
 
@@ -160,7 +209,7 @@ def _latest_stream(dynamodb: Any, table: str) -> str:
     arn: str | None = description.get("LatestStreamArn")
     enabled = (description.get("StreamSpecification") or {}).get("StreamEnabled")
     if not arn or not enabled:
-        raise StreamNotEnabled(f"table {table!r} has no stream. {_how_to_enable_one(table)}")
+        raise StreamNotEnabled(f"table {table!r} has no stream. {how_to_enable_one(table)}")
     return arn
 
 
@@ -174,14 +223,15 @@ def _newest_stream(client: Any, table: str) -> str:
         raise MalformedAnswer(f"ListStreams answered without a list of the streams of table {table!r}")
     if not streams:
         raise StreamNotEnabled(
-            f"there is no table {table!r}, or it has no stream. {_how_to_enable_one(table)}"
+            f"there is no table {table!r}, or it has no stream. {how_to_enable_one(table)}"
         )
     newest = max(streams, key=lambda stream: str(stream.get("StreamLabel", "")))
     arn: str = newest["StreamArn"]
     return arn
 
 
-def _how_to_enable_one(table: str) -> str:
+def how_to_enable_one(table: str) -> str:
+    """A sentence with the command that enables a stream on a table."""
     return (
         f"To enable one: aws dynamodb update-table --table-name {table} "
         "--stream-specification StreamEnabled=true,StreamViewType=NEW_AND_OLD_IMAGES"

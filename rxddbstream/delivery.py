@@ -8,6 +8,8 @@ nothing after that change is delivered.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from typing import Any
 
 from reactivex import Observable, abc
 from reactivex.disposable import CompositeDisposable, Disposable, SingleAssignmentDisposable
@@ -25,7 +27,11 @@ class ShardStream(Observable[Change]):
     """The changes of one shard, in order: an Observable with the shard's name on it.
 
     It completes when the shard was read to its end. The shards that continue it are emitted after
-    that; they are not, if the subscription is disposed before.
+    that; they are not, if the subscription is disposed before. An error that its subscriber does not take,
+    having no `on_error`, ends the stream of shards.
+
+    Args:
+        unhandled: is told of such an error.
 
     Attributes:
         shard: which shard.
@@ -35,18 +41,24 @@ class ShardStream(Observable[Change]):
     """
 
     def __init__(
-        self, shard: Shard, position: Position, pages: Observable[Page], client: StreamClient
+        self,
+        shard: Shard,
+        position: Position,
+        pages: Observable[Page],
+        client: StreamClient,
+        unhandled: Callable[[Any], None] | None = None,
     ) -> None:
         super().__init__()
         self.shard = shard
         self.position = position
         self.pages = pages
         self.client = client
+        self._unhandled = unhandled
 
     def _subscribe_core(
         self, observer: abc.ObserverBase[Change], scheduler: abc.SchedulerBase | None = None
     ) -> abc.DisposableBase:
-        delivery = _Delivery(observer, scheduler)
+        delivery = _Delivery(observer, scheduler, self._unhandled)
         subscription = self.pages.subscribe(
             delivery.deliver, delivery.fail, delivery.complete, scheduler=scheduler
         )
@@ -80,8 +92,14 @@ class _Delivery:
     to dispose yet, and cannot stop what follows.
     """
 
-    def __init__(self, observer: abc.ObserverBase[Change], scheduler: abc.SchedulerBase | None) -> None:
+    def __init__(
+        self,
+        observer: abc.ObserverBase[Change],
+        scheduler: abc.SchedulerBase | None,
+        unhandled: Callable[[Any], None] | None = None,
+    ) -> None:
         self._observer = observer
+        self._unhandled = unhandled
         # Re-entrant: an observer may dispose, and so complete or stop, from inside on_next.
         self._lock = threading.RLock()
         self._stopped = False
@@ -125,9 +143,19 @@ class _Delivery:
 
     def fail(self, error: BaseException) -> None:
         with self._lock:
-            if not self._stopped:
-                self._stopped = True
+            if self._stopped:
+                return
+            self._stopped = True
+            try:
                 self._observer.on_error(error)  # type: ignore[arg-type]
+                return
+            except BaseException as raised:
+                if self._unhandled is None:
+                    raise
+                error = raised
+        # Without an `on_error` RxPY raises the error, here on a worker: the other shards would be read on,
+        # and those that continue this one would never come.
+        self._unhandled(error)
 
     def complete(self) -> None:
         with self._lock:

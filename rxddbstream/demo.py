@@ -181,7 +181,8 @@ def _moto() -> Iterator[str]:
         from moto.server import ThreadedMotoServer
     except ImportError as error:
         raise StreamError('the demo needs moto: pip install "moto[server,dynamodb]"') from error
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # else a line for each call
+    # Else it prints a line for each call, and a traceback for what moto does not know.
+    logging.getLogger("werkzeug").setLevel(logging.CRITICAL)
     server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()

@@ -261,7 +261,9 @@ class Discovery:
         self._progress.opened(ready, self._reading.listed_at, self._lineage.predecessor)
         for start in ready:
             found = pages(self._reading, start)
-            self._observer.on_next(ShardStream(start.shard, start.position, found, self._ask.client))
+            self._observer.on_next(
+                ShardStream(start.shard, start.position, found, self._ask.client, self._observer.on_error)
+            )
 
     def _list_again(self) -> Generator[Wait, None, set[str]]:
         """List all shards; their IDs."""

@@ -53,7 +53,7 @@ class AccessDenied(StreamError):
 
 
 class StreamNotFound(StreamError):
-    """The service does not know the stream (any more)."""
+    """The service does not know the stream, or no longer."""
 
 
 class TableNotFound(StreamNotFound):

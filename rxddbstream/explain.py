@@ -96,9 +96,9 @@ def explain(error: Exception, doing: str, not_found: Callable[[str], StreamError
             "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or pass profile_name= (--profile)"
         )
     if isinstance(error, botocore_errors.PartialCredentialsError):
-        return CredentialsError(f"{message}. Complete them in the environment or the profile")
+        return CredentialsError(f"{_sentence(message)} Complete them in the environment or the profile")
     if isinstance(error, _SIGNED_OUT):
-        return CredentialsError(f"{message}. Sign in again, for example with 'aws sso login'")
+        return CredentialsError(f"{_sentence(message)} Sign in again, for example with 'aws sso login'")
     if isinstance(error, _GARBLED):
         return MalformedAnswer(message)
     if isinstance(error, _UNREACHED) or _has_renewed_in_vain(error):
@@ -123,18 +123,18 @@ def _explain_answer(
         return not_found(message)
     if code in _EXPIRED:
         return CredentialsError(
-            f"{message}. The credentials have expired, and are not of a kind that boto3 renews, as those of "
-            "a role, SSO or credential_process are: sign in again and start anew, since a file or a variable "
-            "that has changed is not read again"
+            f"{_sentence(message)} The credentials have expired, and are not of a kind that boto3 renews, "
+            "as those of a role, SSO or credential_process are: sign in again and start anew, since a file "
+            "or a variable that has changed is not read again"
         )
     if code in _BAD_CREDENTIALS:
         return CredentialsError(
-            f"{message}. The credentials are wrong: sign in again, and check the profile and this machine's "
-            "clock"
+            f"{_sentence(message)} The credentials are wrong: sign in again, and check the profile and this "
+            "machine's clock"
         )
     if code in _DENIED:
         return AccessDenied(
-            f"{message}. Reading a stream needs dynamodb:DescribeStream, dynamodb:GetShardIterator "
+            f"{_sentence(message)} Reading a stream needs dynamodb:DescribeStream, dynamodb:GetShardIterator "
             "and dynamodb:GetRecords on it, and dynamodb:DescribeTable on a table given by its name"
         )
     if code in _UNAVAILABLE or status == 408 or status >= 500:
@@ -142,6 +142,10 @@ def _explain_answer(
     if _is_cut(answer, code, status):
         return MalformedAnswer(message)
     return RequestFailed(message)
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith(".") else f"{text}."
 
 
 def _without_markup(text: str) -> str:

@@ -188,7 +188,7 @@ class Template(Formatter):
         """The text for a change."""
         return self.vformat(self._template, (), {"change": change})
 
-    def get_field(self, field_name: str, _: Any, kwargs: Mapping[str, Any]) -> tuple[Any, str]:
+    def get_field(self, field_name: str, args: Any, kwargs: Mapping[str, Any]) -> tuple[Any, str]:
         """The value that a field names."""
         name, path = _split(field_name)
         change = kwargs["change"]
@@ -261,7 +261,7 @@ def _dict(image: Mapping[str, Any] | None) -> dict[str, Any] | None:
 def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):  # an image
         return dict(value)
-    raise NotImplementedError(f"not an attribute's value: {value!r}")
+    raise NotImplementedError(f"not an attribute's value: {type(value).__name__}")
 
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number", order="deterministic", enc_hook=_plain)

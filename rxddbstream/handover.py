@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from queue import Empty
 from typing import Any, Generic, TypeVar
 
-from rxddbstream.core.model import Change
+from rxddbstream.core.model import Change, place_of
 from rxddbstream.errors import HeldTooLate
 
 T = TypeVar("T")
@@ -39,9 +39,9 @@ def release(element: Any) -> None:
 def too_late(element: Any) -> HeldTooLate:
     """The error for what could not be held."""
     changes = list(_changes_in(element))
-    what = (
-        repr(element) if len(changes) < 2 else f"a list of {len(changes)} changes (the first: {changes[0]})"
-    )
+    what = place_of(changes[0]) if changes else type(element).__name__
+    if len(changes) > 1:
+        what = f"a list of {len(changes)} changes (the first: {what})"
     return HeldTooLate(
         f"{what} was handed over before it was held, and may count as done already; "
         "put hold() before the first operator that keeps changes"

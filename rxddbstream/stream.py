@@ -148,7 +148,8 @@ def shards(
                              C: -c1-|       C continues A
 
     A shard is emitted when it may be read: when the one that it continues was read to its end. So
-    subscribe to every shard that is emitted, at once, or its descendants will not come.
+    subscribe to every shard that is emitted, at once, or its descendants will not come. The error of a
+    shard whose subscriber has no `on_error` ends the whole.
 
     The arguments are those of `changes`.
 

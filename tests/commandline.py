@@ -1,6 +1,6 @@
 """The command line as a person has it: a process on moto's tables, its two outputs and its exit status.
 
-`start` and `run` give it pipes, `on_terminal` a pseudo-terminal.
+`start` and `run` give it pipes, `Terminal` a pseudo-terminal.
 """
 
 from __future__ import annotations
@@ -11,22 +11,21 @@ import os
 import pty
 import re
 import select
-import signal
 import struct
 import subprocess
 import sys
 import termios
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta, timezone
-from typing import Any
+from typing import Any, Self
 
 import boto3
 
 WHOLE = ("--start", "trim-horizon", "--no-follow")
 ZONE = timezone(timedelta(hours=2))
+ENVIRONMENT_OF_A_TERMINAL = {"TERM": "xterm-256color", "PYTHONIOENCODING": "utf-8"}
 ZONE_VARIABLE = {"TZ": "XYZ-2"}  # the same zone, as POSIX writes it
 NAMES = (f"table-{number}" for number in itertools.count(1))
 
@@ -99,81 +98,95 @@ def run(*arguments: str, without: tuple[str, ...] = (), **settings: str) -> tupl
     return process.returncode, out.splitlines(), err
 
 
-@dataclass
 class Terminal:
-    """A process on a pseudo-terminal.
+    """The command on a pseudo-terminal of its own, in a `with` block.
+
+    Args:
+        arguments: the command's.
+        columns, rows: the terminal's size.
+        stdout: a file to write standard output to, in place of the terminal.
+        settings: variables of its environment.
 
     Attributes:
+        process: the process.
         screen: all that it has written so far, escape sequences included.
     """
 
-    pid: int
-    fd: int
-    screen: str = ""
-    status: int | None = None
+    def __init__(
+        self, *arguments: str, columns: int = 100, rows: int = 30, stdout: Any = None, **settings: str
+    ) -> None:
+        self._master, slave = pty.openpty()
+        self.resize(columns, rows)
+        hidden = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "PYTHONUNBUFFERED")
+        env = {name: value for name, value in os.environ.items() if name not in hidden}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "rxddbstream", *arguments],
+            stdin=slave,
+            stdout=slave if stdout is None else stdout,
+            stderr=slave,
+            env=env | ENVIRONMENT_OF_A_TERMINAL | ZONE_VARIABLE | settings,
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # so that what is typed is for it
+        )
+        os.close(slave)
+        self.screen = ""
 
-    def wait_for(self, is_there: str | Callable[[str], bool], seconds: float = 20) -> None:
-        """Until it has written a text, or what makes a function true of all that it has written."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        os.close(self._master)
+
+    def wait_for(self, is_there: str | Callable[[Self], bool], seconds: float = 30) -> None:
+        """Until it has written a text, or a function of the terminal is true."""
         until = time.monotonic() + seconds
-        found = is_there if callable(is_there) else lambda screen: is_there in screen
-        while not found(self.screen):
-            assert time.monotonic() < until, f"{is_there!r} is not there: {self.screen!r}"
-            assert self._read(0.2), f"it has ended: {self.screen!r}"
+        while not (is_there(self) if callable(is_there) else is_there in self.screen):
+            assert time.monotonic() < until, self.screen
+            self._read(0.1)
 
     def wait(self, seconds: float = 20) -> int:
         """Until it ends; its exit status."""
         until = time.monotonic() + seconds
-        while self.status is None and self._read(0.2):
-            assert time.monotonic() < until, f"it does not end: {self.screen!r}"
-        if self.status is None:
-            self.status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-        return self.status
+        while self._read(0.2) or self.process.poll() is None:
+            assert time.monotonic() < until, self.screen
+        return self.process.returncode
 
-    def type(self, keys: bytes) -> None:
-        """As a person does: b"\x03" is Ctrl-C."""
-        os.write(self.fd, keys)
+    def end(self, number: int | None = None) -> int:
+        """End it by a signal, or by Ctrl-C, which a person types; its exit status."""
+        if number is None:
+            os.write(self._master, b"\x03")
+        else:
+            self.process.send_signal(number)
+        return self.wait()
 
     def resize(self, columns: int, rows: int) -> None:
         """Give the terminal another size; its process hears of it."""
-        fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     @property
     def text(self) -> str:
         """What it has written, without escape sequences."""
-        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self.screen).replace("\r", "")
+        return plain(self.screen).replace("\r", "")
+
+    @property
+    def has_its_cursor(self) -> bool:
+        """Whether the cursor was hidden, and is shown again."""
+        return self.screen.rfind("\x1b[?25h") > self.screen.rfind("\x1b[?25l") > -1
 
     def _read(self, seconds: float) -> bool:
-        """Take what there is; whether it still writes."""
-        if not select.select([self.fd], [], [], seconds)[0]:
-            return True
+        """Take what there is; whether there was something."""
+        if not select.select([self._master], [], [], seconds)[0]:
+            return False
         try:
-            data = os.read(self.fd, 65536)
+            self.screen += os.read(self._master, 65536).decode(errors="replace")
         except OSError:  # Linux's way of telling the end
-            data = b""
-        self.screen += data.decode()
-        return bool(data)
+            return False
+        return True
 
 
-@contextmanager
-def on_terminal(
-    *arguments: str, columns: int = 100, rows: int = 30, stdout: int | None = None, **settings: str
-) -> Iterator[Terminal]:
-    """The command on a pseudo-terminal of its own; its standard output elsewhere, if that is given."""
-    pid, fd = pty.fork()
-    if pid == 0:
-        if stdout is not None:
-            os.dup2(stdout, 1)
-        drop = ("PYTHONUNBUFFERED", "NO_COLOR")
-        env = {name: value for name, value in os.environ.items() if name not in drop}
-        env |= {"TERM": "xterm-256color"} | ZONE_VARIABLE | settings
-        os.execve(sys.executable, [sys.executable, "-m", "rxddbstream", *arguments], env)
-    terminal = Terminal(pid, fd)
-    terminal.resize(columns, rows)
-    try:
-        yield terminal
-    finally:
-        if terminal.status is None:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-        os.close(fd)
+def plain(text: str) -> str:
+    """A text without escape sequences."""
+    return re.sub(r"\x1b\[[0-?]*[ -/]*[@-~]", "", text)

@@ -135,7 +135,7 @@ def endpoint(no_real_aws: None) -> Iterator[str]:
     """Where moto answers."""
     from moto.server import ThreadedMotoServer  # late: most tests do without
 
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    logging.getLogger("werkzeug").setLevel(logging.CRITICAL)  # else a traceback for AT_TIMESTAMP
     server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()

@@ -475,6 +475,38 @@ def test_a_file_that_may_only_be_read_is_left_as_it_is():
         assert contents(path.parent) == before
 
 
+@pytest.mark.skipif(os.name != "posix", reason="of POSIX")
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660])
+def test_the_mode_of_a_file_that_is_there_is_its_owners_to_choose(path, mode):
+    used(path)
+    path.chmod(mode)
+    store = rxd.SqliteCheckpoints(path)
+    store.load(STREAM)
+    store.save(STREAM, {"shard-1": FIRST})
+    modes = {file.name: file.stat().st_mode & 0o777 for file in path.parent.iterdir()}
+    store.close(STREAM)
+    assert modes == {"positions.db": mode, "positions.db-wal": mode}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="of POSIX")
+def test_the_file_is_never_there_with_another_mode(path, monkeypatch):
+    # SQLite would make it, readable by everybody, and leave what is there already.
+    found = []
+    connect = sqlite3.connect
+
+    def looking(*arguments, **options):
+        found.append(path.stat().st_mode & 0o777)
+        return connect(*arguments, **options)
+
+    monkeypatch.setattr(sqlite3, "connect", looking)
+    old = os.umask(0)
+    try:
+        used(path)
+    finally:
+        os.umask(old)
+    assert set(found) == {0o600}
+
+
 def test_a_store_that_is_not_open_says_so(path):
     with pytest.raises(CheckpointError, match="is not open"):
         rxd.SqliteCheckpoints(path).save(STREAM, {"shard-1": FIRST})

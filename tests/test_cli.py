@@ -23,8 +23,6 @@ import rxddbstream as rxd
 from rxddbstream.cli import opening, speaking
 from rxddbstream.cli.arguments import COMMANDS, parse
 from rxddbstream.cli.main import main
-from rxddbstream.cli.tree import list_all, tree
-from rxddbstream.client import StreamClient
 from rxddbstream.core.position import AtTime, TrimHorizon
 from rxddbstream.errors import ConnectionLost
 from rxddbstream.errors import Throttled as ThrottledError
@@ -533,7 +531,7 @@ def test_help_imports_nothing_that_takes_time(command: list[str]) -> None:
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     help_, modules = ended.stdout.rstrip().rsplit("\n", 1)
     assert help_.startswith("usage: rxddbstream")
-    assert not {"boto3", "botocore", "reactivex", "msgspec", "rich", "moto", "sqlite3"} & {*modules.split()}
+    assert not {"boto3", "botocore", "reactivex", "rich", "moto", "sqlite3"} & {*modules.split()}
 
 
 def test_a_mistyped_command(capsys: pytest.CaptureFixture[str]) -> None:
@@ -564,54 +562,6 @@ def test_a_table_may_have_a_commands_name() -> None:
 def test_shards_of_a_stream(table: Table) -> None:
     status, out, err = run("shards", table.name, "--endpoint-url", table.endpoint)
     assert (status, out, err) == (0, [f"{table.shard_id()}  open"], "")
-
-
-def shard(id_: str, parent_id: str | None = None, *, closed: bool = False) -> rxd.Shard:
-    return rxd.Shard(id_, parent_id, ending_sequence_number="9" if closed else None)
-
-
-def test_tree() -> None:
-    shards = [
-        shard("d", "b"),
-        shard("a", closed=True),
-        shard("b", "a", closed=True),
-        shard("c", "a"),
-        shard("e", "gone"),
-        shard("f"),
-        shard("g", "f"),
-    ]
-    assert list(tree(shards)) == [
-        "a  closed",
-        "  b  closed",
-        "    d  open",
-        "  c  open",
-        "e  open  (parent gone is not listed)",
-        "f  closed",  # an open shard with a child
-        "  g  open",
-    ]
-
-
-def test_tree_of_what_cannot_be() -> None:
-    shards = [shard("a", "a"), shard("b", "c"), shard("c", "b"), shard("c", "b"), shard("d")]
-    assert sorted(line.split()[0] for line in tree(shards)) == ["a", "b", "c", "d"]
-
-
-def test_tree_of_a_long_line_of_shards() -> None:
-    shards = [shard(str(number), str(number - 1)) for number in range(1, 3_000)]
-    assert len(list(tree(shards))) == 2_999
-
-
-def test_listing_has_many_pages() -> None:
-    class Pages:
-        def describe_stream(self, **arguments: str) -> dict[str, Any]:
-            number = int(arguments.get("ExclusiveStartShardId", "0")) + 1
-            description: dict[str, Any] = {"Shards": [{"ShardId": str(number)}]}
-            if number < 3:
-                description["LastEvaluatedShardId"] = str(number)
-            return {"StreamDescription": description}
-
-    client = StreamClient(Pages(), "arn", lambda: datetime.now(UTC))
-    assert [shard.id for shard in list_all(client)] == ["1", "2", "3"]
 
 
 @pytest.mark.parametrize(

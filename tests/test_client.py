@@ -380,8 +380,9 @@ def test_what_is_not_found_depends_on_the_call(
 
 
 def test_a_stream_that_is_not_found_says_what_to_check() -> None:
-    with pytest.raises(StreamNotFound, match="check the ARN, its region and account"):
+    with pytest.raises(StreamNotFound, match="check the ARN, its region and account") as raised:
         call_list(client_over_http(400, '{"__type": "ResourceNotFoundException", "message": "Gone."}'))
+    assert str(raised.value).count("arn:") == 1
 
 
 @pytest.mark.parametrize("status", [502, 503, 504])

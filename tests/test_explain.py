@@ -290,7 +290,10 @@ def test_who_is_signed_out_is_told_to_sign_in(error: Exception) -> None:
     explained = failed(error)
 
     assert type(explained) is CredentialsError
-    assert str(explained) == f"{DOING}: {error}. Sign in again, for example with 'aws sso login'"
+    assert (
+        str(explained)
+        == f"{DOING}: {str(error).rstrip('.')}. Sign in again, for example with 'aws sso login'"
+    )
 
 
 @pytest.mark.parametrize(
@@ -308,6 +311,15 @@ def test_whatever_else_happens_is_a_failed_request_that_names_its_cause(error: E
 
     assert type(explained) is RequestFailed
     assert str(explained) == f"{DOING}: {type(error).__name__}: {error}"
+
+
+@pytest.mark.parametrize("code", ["AccessDenied", "ExpiredToken", "InvalidClientTokenId"])
+@pytest.mark.parametrize("message", ["the reason", "the reason."])
+def test_advice_begins_a_sentence_of_its_own(code: str, message: str) -> None:
+    text = str(answered(code, message=message))
+
+    assert f"{DOING}: {code}: the reason. " in text
+    assert ".." not in text
 
 
 @pytest.mark.parametrize(

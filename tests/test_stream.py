@@ -11,6 +11,7 @@ from reading import Dated, SetBack, StaleListing, ids, read
 
 import rxddbstream as rxd
 from rxddbstream.errors import (
+    AccessDenied,
     ConfigurationError,
     RequestFailed,
     StreamDisabled,
@@ -18,6 +19,7 @@ from rxddbstream.errors import (
     TransientError,
 )
 from rxddbstream.testing import SimulatedStream, build_shards
+from rxddbstream.testing.faults import client_error
 
 
 @pytest.fixture
@@ -178,6 +180,53 @@ def test_shards_are_observables_with_a_name(scheduler):
     assert log[:3] == [(root.id, "opened"), (root.id, "old"), (root.id, "completed")]
     assert {entry[0] for entry in log[3:]} == {left.id, right.id}
     subscription.dispose()
+
+
+@pytest.mark.parametrize("fault", ["of a call", "of the observer"])
+@pytest.mark.parametrize("handled", [False, True])
+def test_a_shards_error_that_nobody_takes_ends_the_stream_of_shards(scheduler, fault, handled):
+    # shards   A----B----#          the error of A, unless A's subscriber has an on_error
+    sim = SimulatedStream(scheduler=scheduler, shards=2)
+    failed, taken, outer = sim.shards[0].id, [], []
+
+    def observe(change):
+        if fault == "of the observer" and change.shard_id == failed:
+            raise ZeroDivisionError
+
+    def before_call(operation, arguments):
+        if fault == "of a call" and arguments.get("ShardId") == failed:
+            raise client_error("AccessDeniedException", operation)
+
+    def subscribe(shard):
+        shard.subscribe(observe, taken.append if handled else None)
+
+    sim.before_call = before_call
+    for number in range(10):
+        sim.put(f"o-{number}")
+    source = rxd.shards(sim.arn, client=sim.client, scheduler=scheduler, start="trim_horizon")
+    source.subscribe(subscribe, outer.append)
+    scheduler.advance_by(30)
+    kind = AccessDenied if fault == "of a call" else ZeroDivisionError
+    assert [type(error) for error in (taken if handled else outer)] == [kind]
+    assert (outer if handled else taken) == []
+
+
+@pytest.mark.parametrize("follow", [True, False])
+def test_such_an_error_ends_run_and_its_threads(follow):
+    sim = SimulatedStream(shards=2)
+    sim.script("GetRecords", "AccessDeniedException")
+    source = rxd.shards(sim.arn, client=sim.client, start="trim_horizon", follow=follow)
+    with pytest.raises(AccessDenied):
+        rxd.run(source, lambda shard: shard.subscribe(print))
+
+
+def test_a_shards_error_that_nobody_at_all_takes_is_raised_where_it_comes(scheduler):
+    sim = SimulatedStream(scheduler=scheduler)
+    sim.script("GetShardIterator", "AccessDeniedException")
+    source = rxd.shards(sim.arn, client=sim.client, scheduler=scheduler, start="trim_horizon")
+    source.subscribe(lambda shard: shard.subscribe(print))
+    with pytest.raises(AccessDenied):
+        scheduler.advance_by(30)
 
 
 def test_disposing_stops_every_call(scheduler):

@@ -19,6 +19,8 @@ COMMANDS = {
     "demo": "a table in this process, with no account, and what happens to it",
     "replay": "the changes of such a file",
     "shards": "a stream's shards as a tree",
+    "top": "what is read, shard by shard, live",
+    "doctor": "what stands in the way of reading a stream, and what to do",
 }
 """Those that have a name, and what each is for; without a name it is `watch`."""
 
@@ -28,9 +30,11 @@ class Command(Protocol):
 
     def parser(self) -> argparse.ArgumentParser:
         """Its options."""
+        ...
 
     def run(self, args: argparse.Namespace) -> int:
         """Do it; returns the exit status."""
+        ...
 
 
 def command(name: str) -> Command:

@@ -5,43 +5,42 @@ from __future__ import annotations
 import contextlib
 import re
 import shlex
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from rxddbstream.cli.speaking import Notes, advice, note
+from rxddbstream.cli.speaking import Notes, note
 from rxddbstream.core.model import RETENTION
 from rxddbstream.core.position import AtTime, Position, resolve
-from rxddbstream.errors import ConfigurationError, ConnectionLost
+from rxddbstream.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from argparse import Namespace
 
     from reactivex import Observable
 
-    from rxddbstream.client import StreamClient
     from rxddbstream.core.model import Change
+    from rxddbstream.core.pacing import Poll
     from rxddbstream.delivery import ShardStream
     from rxddbstream.stream import Stream
 
 T = TypeVar("T")
 
 
-def open_stream(args: Namespace, notes: Notes) -> Stream[Change]:
+def open_stream(args: Namespace, notes: Notes, poll: Poll | None = None) -> Stream[Change]:
     """The changes that `add_stream` and `add_reading` have the options for."""
     import rxddbstream as rxd
 
-    return rxd.changes(args.stream, **_options(args, notes))
+    return rxd.changes(args.stream, **_options(args, notes, poll))
 
 
 def open_shards(args: Namespace, notes: Notes) -> Stream[ShardStream]:
     """The same, by shards."""
     import rxddbstream as rxd
 
-    return rxd.shards(args.stream, **_options(args, notes))
+    return rxd.shards(args.stream, **_options(args, notes, None))
 
 
-def _options(args: Namespace, notes: Notes) -> dict[str, Any]:
+def _options(args: Namespace, notes: Notes, poll: Poll | None) -> dict[str, Any]:
     import rxddbstream as rxd
 
     now = datetime.now(UTC)
@@ -55,7 +54,7 @@ def _options(args: Namespace, notes: Notes) -> dict[str, Any]:
         "checkpoints": rxd.SqliteCheckpoints(checkpoint) if checkpoint else None,
         "on_gap": "skip",
         "events": notes,
-        "poll": rxd.Poll(fastest=0.25, slowest=1.0),  # a person is waiting
+        "poll": poll or rxd.Poll(fastest=0.25, slowest=1.0),  # a person is waiting
         "region_name": args.region,
         "profile_name": args.profile,
         "endpoint_url": args.endpoint_url,
@@ -71,23 +70,6 @@ def bounded(source: Observable[T], args: Namespace) -> Observable[T]:
     if args.seconds is not None:
         source = source.pipe(ops.take_with_time(args.seconds))
     return source
-
-
-@contextlib.contextmanager
-def client_of(args: Namespace) -> Iterator[StreamClient]:
-    """What asks the stream of `add_stream`'s options, each call once."""
-    from rxddbstream.connecting import connect
-
-    try:
-        yield connect(
-            args.stream,
-            now=lambda: datetime.now(UTC),
-            region_name=args.region,
-            profile_name=args.profile,
-            endpoint_url=args.endpoint_url,
-        )
-    except ConnectionLost as error:
-        raise ConnectionLost(f"{error}; {advice(error)}") from error
 
 
 def position_of(text: str, now: datetime) -> Position:

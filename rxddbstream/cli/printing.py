@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from rxddbstream.cli.colours import add_color, brush_of
 from rxddbstream.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -19,8 +18,8 @@ FORMATS = ("record", "summary", "json", "dynamodb-json", "diff")
 TEMPLATE = "template="
 
 EVENTS = {"INSERT": "green", "MODIFY": "yellow", "REMOVE": "red"}
-ROLES = {"time": "dim", "added": "green", "changed": "yellow", "removed": "red"}
-"""The colours, as rich names them."""
+STYLES = {"time": "dim", "added": "green", "changed": "yellow", "removed": "red"}
+"""Of an event, and of the other parts of a line, as rich names them."""
 
 
 def add_printing(parser: argparse.ArgumentParser, default: str = "record") -> None:
@@ -43,12 +42,7 @@ def add_printing(parser: argparse.ArgumentParser, default: str = "record") -> No
         f"by default {default}",
     ).completer = lambda **_: (*FORMATS, TEMPLATE)  # type: ignore[attr-defined]
     add("--query", metavar="JMESPATH", help="print what this finds in the change's JSON")
-    add(
-        "--color",
-        choices=["auto", "always", "never"],
-        default="auto",
-        help="colour by event; auto: on a terminal, where rich is installed and NO_COLOR is not set",
-    )
+    add_color(group)
 
 
 def printer_of(args: argparse.Namespace) -> Callable[[Change], None]:
@@ -57,16 +51,17 @@ def printer_of(args: argparse.Namespace) -> Callable[[Change], None]:
     Raises:
         ConfigurationError: a template or a query that is none, or one that goes with no other option.
     """
-    paint = _painter(args.color)
+    brush = brush_of(args.color)
     lines = [_lines_of(name) for name in _formats(args)]
     if args.query is not None:
         lines = [_whole(_query(args.query, args.formats or ["json"]))]
 
     def print_change(change: Change) -> None:
-        event = change.event_name
+        styles = {**STYLES, "event": EVENTS.get(change.event_name, "")}
         for of in lines:
             for line in of(change):
-                print(paint(event, line), flush=True)  # flushed, so that a pipe shows it at once
+                text = "".join(brush(part, styles.get(role, "")) for part, role in line)
+                print(text, flush=True)  # flushed, so that a pipe shows it at once
 
     return print_change
 
@@ -105,6 +100,7 @@ def _whole(text: Callable[[Change], str]) -> Callable[[Change], Iterable[Line]]:
 def _query(text: str, names: list[str]) -> Callable[[Change], str]:
     import jmespath
     import msgspec
+    from jmespath import exceptions
 
     from rxddbstream.formats import json_text, to_dynamodb_json, to_json
 
@@ -113,14 +109,20 @@ def _query(text: str, names: list[str]) -> Callable[[Change], str]:
         raise ConfigurationError("--query goes with -o json or -o dynamodb-json, and with no other format")
     try:
         query = jmespath.compile(text)
-    except jmespath.exceptions.JMESPathError as error:
+    except exceptions.JMESPathError as error:
         raise ConfigurationError(f"--query: {' '.join(str(error).split())}") from error
     decode = msgspec.json.Decoder(float_hook=_number).decode
 
     def found(change: Change) -> str:
         try:
             return json_text(query.search(decode(to_text[names[0]](change))))
-        except jmespath.exceptions.JMESPathError as error:  # a function of something else
+        except exceptions.JMESPathTypeError as error:  # a function of something else
+            # Its own text has the value in it, which is an item's.
+            raise ConfigurationError(
+                f"--query: {error.function_name}() takes {' or '.join(error.expected_types)}, "
+                f"not {error.actual_type}"
+            ) from None
+        except exceptions.JMESPathError as error:
             raise ConfigurationError(f"--query: {' '.join(str(error).split())}") from error
 
     return found
@@ -130,40 +132,3 @@ def _number(text: str) -> float | Decimal:
     # JMESPath's functions know floats alone, which are good for 17 digits.
     number = float(text)
     return number if Decimal(repr(number)) == Decimal(text) else Decimal(text)
-
-
-def _painter(color: str) -> Callable[[str, Line], str]:
-    """What makes a string of a line."""
-    if color == "always" or (color == "auto" and sys.stdout.isatty() and _likes_colours()):
-        try:
-            return _rich_painter()
-        except ImportError:
-            if color == "always":
-                raise ConfigurationError(
-                    '--color always needs rich: pip install "rxddbstream[cli]"'
-                ) from None
-    from rxddbstream.formats import text_of
-
-    return lambda _, line: text_of(line)
-
-
-def _likes_colours() -> bool:
-    """https://no-color.org, and terminals that have none."""
-    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-
-
-def _rich_painter() -> Callable[[str, Line], str]:
-    from rich.color import ColorSystem
-    from rich.style import Style
-
-    events = {name: Style.parse(style) for name, style in EVENTS.items()}
-    roles = {role: Style.parse(style) for role, style in ROLES.items()}
-    plain = Style.null()
-
-    def paint(event: str, line: Line) -> str:
-        styles = {**roles, "event": events.get(event, plain)}
-        return "".join(
-            styles.get(role, plain).render(text, color_system=ColorSystem.STANDARD) for text, role in line
-        )
-
-    return paint

@@ -2,29 +2,84 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from rxddbstream.cli.arguments import DONE, add_stream, make_parser
+from rxddbstream.cli.speaking import Notes, advice
+from rxddbstream.cli.terminal import can_draw
+from rxddbstream.errors import ConnectionLost
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
+
+    from rxddbstream.core.model import Shard
+    from rxddbstream.core.tree import ShardTree
+
+NOTES = """\
+The only shard that continues another stands right below it, marked by an arrow; the shards of a split stand
+further in. The age is what the shard's ID tells; AWS does not document that, and other services have other
+IDs: where it cannot be, it is left out.
+"""
 
 
 def parser() -> ArgumentParser:
     """The command's options."""
     about = "Print a stream's shards as a tree, each below the one that it continues."
-    parser = make_parser("rxddbstream shards", about)
+    parser = make_parser("rxddbstream shards", about, NOTES)
     add_stream(parser)
+    parser.add_argument(
+        "--read",
+        action="store_true",
+        help="read each shard up to now, and show how many changes it holds, and of when",
+    )
+    parser.add_argument(
+        "-o",
+        "--format",
+        choices=["tree", "mermaid", "json"],
+        default="tree",
+        help="tree (default); mermaid: a flowchart, as GitHub draws them; json: one object",
+    )
     return parser
 
 
 def run(args: Namespace) -> int:
     """Do it; returns the exit status."""
-    from rxddbstream.cli.opening import client_of
-    from rxddbstream.cli.tree import list_all, tree
+    import rxddbstream as rxd
 
-    with client_of(args) as client:
-        shards = list(list_all(client))
-    for line in tree(shards):
-        print(line, flush=True)
+    notes = _Notes(args.verbose)
+    try:
+        tree = rxd.lineage(
+            args.stream,
+            read=args.read,
+            events=notes,
+            region_name=args.region,
+            profile_name=args.profile,
+            endpoint_url=args.endpoint_url,
+        )
+    except ConnectionLost as error:
+        raise ConnectionLost(f"{error}; {advice(error)}") from error
+    for line in _lines(tree, args.format):
+        print(line)
+    sys.stdout.flush()
     return DONE
+
+
+class _Notes(Notes):
+    """All but which shards are read: that is what the tree tells."""
+
+    def __init__(self, is_logged: bool) -> None:
+        super().__init__(is_logged)
+        self._is_advised = True  # the stream was found, or there would be nothing to tell
+
+    def opened(self, shard: Shard) -> None:
+        pass
+
+
+def _lines(tree: ShardTree, kind: str) -> Iterable[str]:
+    if kind == "json":
+        return [tree.to_json()]
+    if kind == "mermaid":
+        return tree.mermaid().splitlines()
+    return tree.lines(ascii_only=not can_draw())

@@ -11,6 +11,7 @@ from rxddbstream.core.model import (
     Event,
     Gap,
     Retrying,
+    Shard,
     ShardClosed,
     ShardOpened,
     Throttled,
@@ -46,7 +47,7 @@ class Notes:
         match event:
             case ShardOpened(shard, position):
                 self._is_advised = True  # it has worked once
-                self.say(f"Starting watcher for shard: {shard.id}")
+                self.opened(shard)
                 log.info("shard %s is read from %s", shard.id, _place(position))
             case ShardClosed(shard):
                 log.info("shard %s was read to its end", shard.id)
@@ -66,6 +67,10 @@ class Notes:
                 if isinstance(error, ConnectionLost) and not self._is_advised:
                     self._is_advised = True
                     self.say(f"rxddbstream: {advice(error)}; Ctrl-C ends it")
+
+    def opened(self, shard: Shard) -> None:
+        """A shard begins to be read."""
+        self.say(f"Starting watcher for shard: {shard.id}")
 
     def say(self, text: str) -> None:
         """A line for a person."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
-from rxddbstream.core.model import Change
+from rxddbstream.core.model import Change, place_of
 from rxddbstream.core.paths import Parts, look_up
 from rxddbstream.core.record import Image
 from rxddbstream.errors import ConfigurationError
@@ -62,7 +62,7 @@ def has_changed(change: Change, paths: Sequence[Parts]) -> bool:
     """
     old, new = images_of(change)
     if paths:
-        return any(not _same(look_up(old, path), look_up(new, path)) for path in paths)
+        return any(not same(look_up(old, path), look_up(new, path)) for path in paths)
     return old.keys() != new.keys() or any(_differ(old, new, name) for name in new)
 
 
@@ -76,7 +76,7 @@ def images_of(change: Change) -> tuple[Image, Image]:
     lacks = (old is None and change.event_name != "INSERT") or (new is None and change.event_name != "REMOVE")
     if lacks or change.view_type not in (NEEDED, None):
         raise ConfigurationError(
-            f"the items before and after {change!r} are needed, and the stream has view type "
+            f"the items before and after {place_of(change)} are needed, and the stream has view type "
             f"{change.view_type}; it has to be {NEEDED}, which is set when a table's stream is enabled"
         )
     return _NO_ITEM if old is None else old, _NO_ITEM if new is None else new
@@ -86,15 +86,16 @@ _NO_ITEM = Image({})
 
 
 def _differ(old: Image, new: Image, name: str) -> bool:
-    return not old.has_same_text(new, name) and not _same(old[name], new[name])
+    return not old.has_same_text(new, name) and not same(old[name], new[name])
 
 
-def _same(old: Any, new: Any) -> bool:
+def same(old: Any, new: Any) -> bool:
+    """Whether two values are the same to DynamoDB."""
     # To DynamoDB, true is not 1.
     if isinstance(old, bool) is not isinstance(new, bool):
         return False
     if isinstance(old, list) and isinstance(new, list):
-        return len(old) == len(new) and all(map(_same, old, new))
+        return len(old) == len(new) and all(map(same, old, new))
     if isinstance(old, dict) and isinstance(new, dict):
-        return old.keys() == new.keys() and all(_same(value, new[name]) for name, value in old.items())
+        return old.keys() == new.keys() and all(same(value, new[name]) for name, value in old.items())
     return bool(old == new)

@@ -158,7 +158,7 @@ class Change:
         """
         created_at: datetime | float | None = self._detail.created_at
         if created_at is None:
-            raise DecodeError(f"change {self.sequence_number} of shard {self.shard_id} has no time")
+            raise DecodeError(f"{place_of(self)} has no time")
         if not isinstance(created_at, datetime):
             return datetime.fromtimestamp(created_at, UTC)
         # A datetime without a zone comes from stand-ins alone, and they mean UTC.
@@ -244,6 +244,20 @@ class Change:
             keys = self.record.get("dynamodb", {}).get("Keys")
         time = self.created_at.isoformat() if self.has_time else "an unknown time"
         return f"<Change {self.event_name} {keys} at {time}>"
+
+    def _repr_html_(self) -> str:
+        from rxddbstream.core.showing import html  # notebooks alone want it
+
+        return html(self)
+
+
+def place_of(change: Change) -> str:
+    """What an error calls a change: not by its keys, since an error may be logged.
+
+    >>> place_of(Change({"dynamodb": {"SequenceNumber": "100"}}, "shard-1"))
+    'change 100 of shard shard-1'
+    """
+    return f"change {change.sequence_number} of shard {change.shard_id}"
 
 
 class Page(NamedTuple):

@@ -64,6 +64,18 @@ class Poll:
         return min(self.slowest, self.fastest * IDLE_GROWTH ** min(count - 1, 50))
 
 
+def calls_per_second(poll: Poll, shards: int) -> tuple[float, float]:
+    """How often that many open shards are asked: while all are idle, and at most.
+
+    At most means that each `fastest` brings a page with a record, and an empty one.
+
+    >>> calls_per_second(Poll(fastest=0.25, slowest=5.0), shards=10)
+    (2.0, 80.0)
+    """
+    budget = poll.calls_per_second or float("inf")
+    return min(budget, shards / poll.slowest), min(budget, shards * 2 / poll.fastest)
+
+
 class SteadyClock:
     """Seconds that never go back, made of a wall clock, which may be set back.
 

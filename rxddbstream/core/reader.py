@@ -267,7 +267,8 @@ class ShardReader:
                 return None
             case State.DOUBTFUL, Listed():
                 return self._receive_listed(answer)
-        raise ProtocolError(f"{answer!r} in state {self.state.name} of shard {self.shard.id}")
+        kind = answer.name if isinstance(answer, Fault) else type(answer).__name__
+        raise ProtocolError(f"{kind} in state {self.state.name} of shard {self.shard.id}")
 
     def _receive_records(self, answer: Records) -> Page | None:
         self._cut_answers = self._denials = self._faults = 0

@@ -28,6 +28,9 @@ from rxddbstream.errors import DecodeError
 
 Decode: TypeAlias = Callable[[Any], Any]
 
+_LONGEST_NAME = 4  # of a type: BOOL, NULL
+_BOTOCORES_NAME = "SDK_UNKNOWN_MEMBER"  # of a type that it does not know
+
 
 def decode_item(item: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Decode a map of attribute values: an item, an image, a key.
@@ -47,12 +50,17 @@ def _decoder(blob: Decode) -> Decode:
             return decoders[kind](raw)
         except DecodeError:
             raise
-        except (KeyError, ValueError, TypeError, ArithmeticError, AttributeError) as error:
-            raise DecodeError(
-                f"not an attribute value: {_outline(value)}; one member was expected, of the type that goes "
-                f"with its name, which is one of {', '.join(decoders)}. The record as it came is in "
-                "Change.record."
-            ) from error
+        except KeyError:
+            raise odd(value) from None  # whose message is a name that may be anything
+        except (ValueError, TypeError, ArithmeticError, AttributeError) as error:
+            raise odd(value) from error
+
+    def odd(value: Any) -> DecodeError:
+        return DecodeError(
+            f"not an attribute value: {_outline(value)}; one member was expected, of the type that goes "
+            f"with its name, which is one of {', '.join(decoders)}. The record as it came is in "
+            "Change.record."
+        )
 
     decoders: dict[str, Decode] = {
         "S": _same,
@@ -70,10 +78,12 @@ def _decoder(blob: Decode) -> Decode:
 
 
 def _outline(value: Any) -> str:
-    # Types, not contents: an error may be logged.
+    # Types, not contents: an error may be logged. A long name is no type's, but an attribute's, or a value.
     if not isinstance(value, Mapping):
         return type(value).__name__
-    return "{" + ", ".join(f"{name}: {type(raw).__name__}" for name, raw in value.items()) + "}"
+    names = (name if len(str(name)) <= _LONGEST_NAME or name == _BOTOCORES_NAME else "..." for name in value)
+    kinds = (type(raw).__name__ for raw in value.values())
+    return "{" + ", ".join(f"{name}: {kind}" for name, kind in zip(names, kinds, strict=True)) + "}"
 
 
 def _same(raw: Any) -> Any:
@@ -83,20 +93,20 @@ def _same(raw: Any) -> Any:
 def _number(raw: str) -> Decimal:
     number = Decimal(raw)
     if not number.is_finite():
-        raise ValueError(raw)
+        raise ValueError("the number is not finite")
     return number
 
 
 def _blob(raw: Any) -> bytes:
     if isinstance(raw, int | str):  # bytes() would take a number for a length
-        raise TypeError(raw)
+        raise TypeError("bytes were expected")
     return bytes(raw)
 
 
 def _set_of(decode: Decode) -> Decode:
     def decode_set(raw: Any) -> set[Any]:
         if isinstance(raw, str):
-            raise TypeError(raw)
+            raise TypeError("a list was expected")
         return {decode(element) for element in raw}
 
     return decode_set

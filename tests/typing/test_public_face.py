@@ -28,6 +28,16 @@ def test_sources() -> None:
     assert_type(rxd.shards("orders", client=client, start=timedelta(minutes=15)), rxd.Stream[rxd.ShardStream])
 
 
+def test_lineage() -> None:
+    tree = rxd.lineage("orders", client=SimulatedStream().client, read=True)
+    assert_type(tree, rxd.ShardTree)
+    [shard] = tree.shards
+    assert_type(shard, rxd.ListedShard)
+    assert_type(shard.opened_at, datetime | None)
+    assert_type(shard.content, rxd.ShardContent | None)
+    assert_type(tree.mermaid(), str)
+
+
 def test_a_change() -> None:
     sim = SimulatedStream()
     change = rxd.Change(sim.put("a"), "shard-1")

@@ -1,0 +1,251 @@
+"""`rxddbstream top`: how a stream's reading goes, live."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import re
+import signal
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from rxddbstream.cli.arguments import (
+    DONE,
+    LOST_CHANGES,
+    add_reading,
+    add_stream,
+    make_parser,
+    positive,
+)
+from rxddbstream.cli.speaking import Notes
+from rxddbstream.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+    from reactivex import Observable
+    from rich.console import Console, RenderableType
+
+    from rxddbstream.cli.rates import Rates
+    from rxddbstream.core.model import Change, Event, Shard
+
+EXIT_PATIENCE = 0.5  # seconds that threads are given to end
+NOTE_LASTS = 30.0  # seconds
+FASTEST = 0.1  # seconds between two pictures
+
+ABOUT = """\
+Show, live, how many changes a stream has, shard by shard, how far the reading is behind, and what
+it costs.
+"""
+
+NOTES = """\
+Where standard output is no terminal, the table is printed once, in full and without control
+characters, when the reading ends by -n, --for or --until-end.
+
+Rates are those of the last ten seconds. The lag of a shard is how old its last change was when
+it was read. A shard is open; or closed, when it is being read and takes no more changes; or read
+to its end. The price is that of GetRecords in us-east-1, without the free calls of each month.
+
+Ctrl-C ends it.
+"""
+
+
+def parser() -> ArgumentParser:
+    """The command's options."""
+    parser = make_parser("rxddbstream top", ABOUT, NOTES)
+    add_stream(parser)
+    add_reading(parser)
+    shown = parser.add_argument_group("how it is shown")
+    every: dict[str, Any] = {"type": positive(float), "default": 1.0, "metavar": "SECONDS"}
+    shown.add_argument("--every", **every, help="how often it is drawn anew (default: 1, at least 0.1)")
+    shown.add_argument(
+        "--sort",
+        choices=["rate", "lag"],
+        default="rate",
+        help="which shards come first: those with the most changes a second (default), or furthest behind",
+    )
+    return parser
+
+
+def run(args: Namespace) -> int:
+    """Do it; returns the exit status."""
+    try:
+        from rich.console import Console
+
+        from rxddbstream.cli.dashboard import render
+    except ImportError as error:
+        raise ConfigurationError('top needs rich: pip install "rxddbstream[cli]"') from error
+    from rxddbstream.cli.opening import bounded, open_stream
+    from rxddbstream.cli.rates import LINGERING, Rates
+    from rxddbstream.cli.terminal import can_draw
+    from rxddbstream.core.pacing import Poll
+    from rxddbstream.core.texts import table_of
+
+    console = Console()
+    is_live = console.is_terminal and not console.is_dumb_terminal
+    ascii_only = not can_draw()
+    rates = Rates(args.sort, lingering=LINGERING if is_live else math.inf)
+    notes = _Notes(args.verbose, rates, is_kept=is_live)
+    stream = open_stream(args, notes, Poll())
+    snapshot = rates.sample(time.monotonic(), datetime.now(UTC), stream.statistics())
+
+    def draw(is_anew: bool = True) -> RenderableType:
+        nonlocal snapshot
+        if is_anew:
+            snapshot = rates.sample(time.monotonic(), datetime.now(UTC), stream.statistics())
+        return render(
+            table_of(args.stream),
+            snapshot,
+            console.width,
+            console.height if is_live else None,
+            notes=notes.kept,
+            lost=notes.gaps,
+            ascii_only=ascii_only,
+        )
+
+    show = _show if is_live else _wait
+    is_shown = is_whole = False
+    try:
+        wake = threading.Event()
+        with _logged_to(notes, is_live), _reading(bounded(stream, args), rates, wake) as is_over:
+            is_shown = is_live
+            show(console, draw, wake, is_over, max(FASTEST, args.every))
+        is_whole = True
+    finally:
+        if is_shown or is_whole:  # a terminal keeps the last picture, whatever has ended it
+            with console.capture() as last:
+                console.print(draw())
+            print("\n".join(line.rstrip() for line in last.get().splitlines()), flush=True)
+    return LOST_CHANGES if notes.gaps else DONE
+
+
+def _show(
+    console: Console,
+    draw: Callable[..., RenderableType],
+    wake: threading.Event,
+    is_over: Callable[[], bool],
+    every: float,
+) -> None:
+    """Draw on a terminal, until it is over."""
+    from rich.live import Live
+
+    try:
+        with _resized(wake), Live(console=console, screen=True, auto_refresh=False) as live:
+            is_anew = True
+            while not is_over():
+                live.update(draw(is_anew), refresh=True)
+                is_anew = not wake.wait(every)
+                wake.clear()
+    finally:
+        if console.is_alt_screen:  # Ctrl-C has come while it was being begun or ended
+            console.set_alt_screen(False)
+            console.show_cursor(True)
+
+
+def _wait(
+    console: Console,
+    draw: Callable[..., RenderableType],
+    wake: threading.Event,
+    is_over: Callable[[], bool],
+    every: float,
+) -> None:
+    """Take samples alone, until it is over."""
+    while not is_over():
+        draw()
+        wake.wait(every)
+        wake.clear()
+
+
+class _Notes(Notes):
+    """Tells the rates, and keeps for a while what would tear the picture."""
+
+    def __init__(self, is_logged: bool, rates: Rates, is_kept: bool) -> None:
+        super().__init__(is_logged)
+        self._rates = rates
+        self._is_kept = is_kept
+        self._kept: deque[tuple[float, str]] = deque(maxlen=10)
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """The last few, the newest last."""
+        now = time.monotonic()
+        return tuple(text for told_at, text in tuple(self._kept) if now - told_at <= NOTE_LASTS)
+
+    def __call__(self, event: Event) -> None:
+        self._rates.told(event)
+        super().__call__(event)
+
+    def opened(self, shard: Shard) -> None:
+        pass  # the table shows it
+
+    def say(self, text: str) -> None:
+        if self._is_kept:
+            # Of which stream is known.
+            text = re.sub(r" of arn:\S+?(?=:? |$)", "", text.removeprefix("rxddbstream: "))
+            self._kept.append((time.monotonic(), text))
+        else:
+            super().say(text)
+
+
+@contextlib.contextmanager
+def _reading(source: Observable[Change], rates: Rates, wake: threading.Event) -> Iterator[Callable[[], bool]]:
+    """While the source is read; whether that is over. `wake` is set then, and an error is raised."""
+    from rxddbstream.scheduler import TimerPoolScheduler
+
+    ends: list[BaseException | None] = []
+
+    def end(error: BaseException | None = None) -> None:
+        ends.append(error)
+        wake.set()
+
+    pool = TimerPoolScheduler()
+    try:
+        with source.subscribe(rates.count, end, end, scheduler=pool):
+            if not ends or ends[0] is None:  # else there is nothing to show
+                yield lambda: bool(ends)
+    finally:
+        pool.shutdown(wait=EXIT_PATIENCE)
+    if ends and ends[0] is not None:
+        raise ends[0]
+
+
+@contextlib.contextmanager
+def _resized(wake: threading.Event) -> Iterator[None]:
+    """While the terminal's size may change, which sets `wake`."""
+    number = getattr(signal, "SIGWINCH", None)  # not on Windows, where the next picture has the new size
+    before = signal.signal(number, lambda *_: wake.set()) if number is not None else None
+    try:
+        yield
+    finally:
+        if number is not None:
+            signal.signal(number, before)
+
+
+@contextlib.contextmanager
+def _logged_to(notes: _Notes, is_live: bool) -> Iterator[None]:
+    """The log that `--verbose` shows, as notes, where it would tear the picture."""
+    root = logging.getLogger()
+    if not (is_live and root.handlers and sys.stderr.isatty()):
+        yield
+        return
+    before = root.handlers
+    root.handlers = list[logging.Handler]([_LogToNotes(notes)])
+    try:
+        yield
+    finally:
+        root.handlers = before
+
+
+class _LogToNotes(logging.Handler):
+    def __init__(self, notes: _Notes) -> None:
+        super().__init__()
+        self._notes = notes
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._notes.say(record.getMessage())
