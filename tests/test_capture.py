@@ -37,6 +37,7 @@ from rxddbstream.errors import (
 )
 from rxddbstream.testing import SimulatedStream, Written, build_shards, capture, replay
 from rxddbstream.testing.captures import load
+from rxddbstream.testing.faults import client_error
 from rxddbstream.testing.replaying import ReplayedStream
 from rxddbstream.wire import _PAGE
 
@@ -534,9 +535,15 @@ def test_a_backlog_that_came_slowly_is_not_late(scheduler: TestScheduler, file: 
     sim = SimulatedStream(scheduler=scheduler, shards=2)
     busy_table(sim, scheduler)()
     scheduler.advance_by(3600)
-    sim.script("GetRecords", *["ThrottlingException"] * 30)
+    patience = scheduler.clock + 10
+
+    def refuse(operation: str, _: dict[str, Any]) -> None:
+        if operation == "GetRecords" and scheduler.clock < patience:
+            raise client_error("ThrottlingException", operation)
+
+    sim.before_call = refuse
     live = captured(sim, scheduler, file, lambda: scheduler.advance_by(60), start="trim_horizon")
-    assert live.times[0] > 2
+    assert live.times[0] >= 10
     late: list[rxd.Change] = []
     replayed(file, counts_by_item(dops.tumbling(5), late.append), speed=1.0)
     assert late == []

@@ -15,9 +15,9 @@ DONE, FAILED, WRONG_USAGE, LOST_CHANGES = 0, 1, 2, 3
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 
 COMMANDS = {
-    "capture": "write what happens to a table to a file",
+    "capture": "a table's changes into a file, to be replayed",
     "demo": "a table in this process, with no account, and what happens to it",
-    "replay": "the changes of such a file",
+    "replay": "the changes of a captured file",
     "shards": "a stream's shards as a tree",
     "top": "what is read, shard by shard, live",
     "doctor": "what stands in the way of reading a stream, and what to do",
