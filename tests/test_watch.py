@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import reactivex
 from commandline import WHOLE, Table, Terminal, run
@@ -25,6 +26,7 @@ from rxddbstream.errors import ConfigurationError
 from rxddbstream.formats import Template
 from rxddbstream.progress import Statistics
 from rxddbstream.testing import SimulatedStream
+from rxddbstream.wire import RecordJSON
 
 MADE = datetime(2026, 1, 31, 12, 30, 15, 250_000, tzinfo=UTC)
 
@@ -123,6 +125,12 @@ def test_dynamodb_json_of_a_stand_in_without_zones(lines: Callable[..., list[str
     assert json.loads(line)["dynamodb"]["ApproximateCreationDateTime"] == MADE.timestamp()
     [line] = lines(rxd.Change({"eventName": "INSERT"}, "shard-1"), "-o", "dynamodb-json")
     assert line == '{"eventName":"INSERT"}'
+
+
+def test_dynamodb_json_is_one_line_however_the_service_breaks_it(lines: Callable[..., list[str]]) -> None:
+    text = b'{"eventName": "INSERT", "dynamodb": {"Keys": {\r\n  "id":\n{"S": "a\\nb"}}}}'
+    [line] = lines(rxd.Change(msgspec.json.decode(text, type=RecordJSON), "shard-1"), "-o", "dynamodb-json")
+    assert json.loads(line) == json.loads(text)
 
 
 ITEM = {

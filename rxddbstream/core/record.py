@@ -105,16 +105,26 @@ class EncodedRecord(Fields):
 
 
 def as_json(record: Mapping[str, Any] | EncodedRecord) -> bytes:
-    """A record as the service sends it: types as DynamoDB has them, binary in Base64, time in seconds."""
+    """A record as the service sends it, on one line: types as DynamoDB has them, binary in Base64."""
+    return on_one_line(_JSON.encode(encodable(record)))
+
+
+def encodable(record: Mapping[str, Any] | EncodedRecord) -> Mapping[str, Any] | EncodedRecord:
+    """A record for msgspec's encoder, which writes binary as the service does, but not times."""
     if isinstance(record, EncodedRecord):
-        return _JSON.encode(record)
+        return record
     detail = record.get("dynamodb") or {}
     created_at = detail.get(_DETAIL["created_at"])
-    if isinstance(created_at, datetime):
-        created_at = created_at if created_at.tzinfo else created_at.replace(tzinfo=UTC)
-        detail = {**detail, _DETAIL["created_at"]: created_at.timestamp()}
-        record = {**record, _FIELDS["detail"]: detail}
-    return _JSON.encode(record)
+    if not isinstance(created_at, datetime):
+        return record
+    # One without a zone comes from stand-ins alone, and they mean UTC.
+    aware = created_at if created_at.tzinfo else created_at.replace(tzinfo=UTC)
+    return {**record, "dynamodb": {**detail, _DETAIL["created_at"]: aware.timestamp()}}
+
+
+def on_one_line(json: bytes) -> bytes:
+    """The same JSON; an image is written as it came, and may have line breaks between its words."""
+    return json.replace(b"\r", b" ").replace(b"\n", b" ")
 
 
 _JSON = msgspec.json.Encoder()

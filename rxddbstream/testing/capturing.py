@@ -9,10 +9,8 @@ from __future__ import annotations
 import gzip
 import os
 import threading
-from collections.abc import Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
-from typing import Any, BinaryIO, NamedTuple, cast
+from typing import BinaryIO, NamedTuple, cast
 
 import msgspec
 from reactivex import Observable, abc
@@ -22,7 +20,7 @@ from rxddbstream.client import StreamClient
 from rxddbstream.core.checkpoint import to_text
 from rxddbstream.core.model import Change, Page
 from rxddbstream.core.position import Latest, Position
-from rxddbstream.core.record import EncodedRecord
+from rxddbstream.core.record import encodable, on_one_line
 from rxddbstream.delivery import ShardStream, merge_shards
 from rxddbstream.errors import CaptureError, ConfigurationError
 from rxddbstream.stream import Stream
@@ -171,7 +169,7 @@ class _Writer:
             changes = page.changes[: self._left]
             if self._is_over or not changes:
                 return
-            records = cast(list[RecordJSON], [_encodable(change.record_as_it_came) for change in changes])
+            records = cast(list[RecordJSON], [encodable(change.record_as_it_came) for change in changes])
             self._write(PageRead(self._now(), page.shard_id, records))
             self._changes += len(changes)
             if self._left is not None:
@@ -216,8 +214,7 @@ class _Writer:
     def _write(self, line: Head | Line) -> None:
         assert self._raw is not None
         try:
-            # An image is written as it came: a line break in it stands between two words of its JSON.
-            self._file.write(_ENCODER.encode(line).replace(b"\n", b" ") + b"\n")
+            self._file.write(on_one_line(_ENCODER.encode(line)) + b"\n")
             self._file.flush()  # so that a crash loses no page that was delivered
             self._bytes = self._raw.tell()
         except OSError as error:
@@ -239,16 +236,3 @@ class _Writer:
 
 def _name_of(position: Position) -> str:
     return "LATEST" if isinstance(position, Latest) else to_text(position)[2:]
-
-
-def _encodable(record: Mapping[str, Any] | EncodedRecord) -> Any:
-    """A record for the encoder, which writes binary as the service does, but not times."""
-    if isinstance(record, EncodedRecord):
-        return record
-    detail = record.get("dynamodb") or {}
-    created_at = detail.get("ApproximateCreationDateTime")
-    if not isinstance(created_at, datetime):
-        return record
-    # One without a zone comes from stand-ins alone, and they mean UTC.
-    aware = created_at if created_at.tzinfo else created_at.replace(tzinfo=UTC)
-    return {**record, "dynamodb": {**detail, "ApproximateCreationDateTime": aware.timestamp()}}
