@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,12 +15,15 @@ from typing import Any
 import pytest
 import reactivex
 from commandline import WHOLE, Table, Terminal, run
+from reactivex import Observable
+from reactivex.disposable import CompositeDisposable, Disposable
 from reactivex.testing import TestScheduler
 
 import rxddbstream as rxd
 from rxddbstream.cli import backlog
 from rxddbstream.cli.arguments import parse
 from rxddbstream.cli.choosing import chosen
+from rxddbstream.cli.opening import bounded
 from rxddbstream.cli.printing import printer_of
 from rxddbstream.errors import ConfigurationError
 from rxddbstream.formats import Template
@@ -360,8 +364,6 @@ def test_ends_after_a_time(own_table: Table) -> None:
 
 
 def test_in_virtual_time_it_ends_after_a_time() -> None:
-    from rxddbstream.cli.opening import bounded
-
     scheduler = TestScheduler()
     sim = SimulatedStream(scheduler=scheduler)
     seen: list[rxd.Change] = []
@@ -375,6 +377,36 @@ def test_in_virtual_time_it_ends_after_a_time() -> None:
     sim.put("b")
     scheduler.advance_to(200)
     assert ended == [90.0]
+
+
+def test_what_comes_while_time_is_up_is_not_done(tmp_path: Path) -> None:
+    sim = SimulatedStream()
+    written = [str(sim.put(f"o-{number}")["dynamodb"]["SequenceNumber"]) for number in range(500)]
+
+    def read(*options: str, slowly: bool) -> list[str]:
+        checkpoints = rxd.SqliteCheckpoints(tmp_path / "position")
+        changes = rxd.changes(
+            sim.arn, client=sim.client, start="trim_horizon", follow=False, checkpoints=checkpoints
+        )
+        seen: list[str] = []
+
+        def observe(change: rxd.Change) -> None:
+            time.sleep(0.005 if slowly else 0)
+            seen.append(change.sequence_number)
+
+        rxd.run(bounded(changes.pipe(slow_to_dispose), parse(["orders", *options])), observe)
+        return seen
+
+    def slow_to_dispose(source: Observable[rxd.Change]) -> Observable[rxd.Change]:
+        def subscribe(observer: Any, scheduler: Any = None) -> Any:
+            pause = Disposable(lambda: time.sleep(0.3))
+            return CompositeDisposable(pause, source.subscribe(observer, scheduler=scheduler))
+
+        return Observable(subscribe)
+
+    first = read("--for", "0.2s", slowly=True)
+    assert 0 < len(first) < 500
+    assert set(first + read(slowly=False)) == set(written)
 
 
 def test_silence_is_explained_by_what_was_asked_for(table: Table) -> None:
