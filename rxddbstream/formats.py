@@ -90,7 +90,7 @@ def to_json(change: Change) -> str:
 
 def to_dynamodb_json(change: Change) -> str:
     """The record as one line of JSON, with DynamoDB's types: as the service sends it, and Lambda gets it."""
-    return as_json(change.record_as_it_came).decode()
+    return _without_controls(as_json(change.record_as_it_came).decode())
 
 
 def diff(change: Change) -> Iterator[Line]:
@@ -111,24 +111,28 @@ def diff(change: Change) -> Iterator[Line]:
         yield from _changed(name, old, new)
     for name, value in sorted(did.added.items()):
         if name not in keys:
-            yield [Segment(f"  + {name}: {json_text(value)}", "added")]
+            yield _told(f"  + {name}: {json_text(value)}", "added")
     for name, value in sorted(did.removed.items()):
         if name not in keys:
-            yield [Segment(f"  - {name}: {json_text(value)}", "removed")]
+            yield _told(f"  - {name}: {json_text(value)}", "removed")
 
 
 def _changed(path: str, old: Any, new: Any) -> Iterator[Line]:
     if not (isinstance(old, Mapping) and isinstance(new, Mapping)):
-        yield [Segment(f"  ~ {path}: {json_text(old)} -> {json_text(new)}", "changed")]
+        yield _told(f"  ~ {path}: {json_text(old)} -> {json_text(new)}", "changed")
         return
     for name in sorted({*old, *new}):
         inner = f"{path}.{name}"
         if name not in new:
-            yield [Segment(f"  - {inner}: {json_text(old[name])}", "removed")]
+            yield _told(f"  - {inner}: {json_text(old[name])}", "removed")
         elif name not in old:
-            yield [Segment(f"  + {inner}: {json_text(new[name])}", "added")]
+            yield _told(f"  + {inner}: {json_text(new[name])}", "added")
         elif json_text(old[name]) != json_text(new[name]):
             yield from _changed(inner, old[name], new[name])
+
+
+def _told(text: str, role: Role) -> Line:
+    return [Segment(printable(text), role)]
 
 
 class Template(Formatter):
@@ -226,7 +230,7 @@ def _text(value: Any) -> str:
     if isinstance(value, str):
         return value if isinstance(value, _Text) else printable(value)
     if isinstance(value, bool) or not isinstance(value, Decimal | int):
-        return json_text(value).strip('"')
+        return printable(json_text(value).strip('"'))
     return f"{value:f}" if isinstance(value, Decimal) else str(value)
 
 
@@ -239,7 +243,12 @@ def printable(text: str) -> str:
 
 def json_text(value: Any) -> str:
     """A value as JSON, on one line."""
-    return _ENCODER.encode(value).decode()
+    return _without_controls(_ENCODER.encode(value).decode())
+
+
+def _without_controls(text: str) -> str:
+    """The same JSON without U+0080 to U+009F, which move some terminals' cursors, and JSON allows."""
+    return text if text.isascii() else _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def _keys(change: Change) -> str:
@@ -264,4 +273,5 @@ def _plain(value: Any) -> Any:
     raise NotImplementedError(f"not an attribute's value: {type(value).__name__}")
 
 
+_CONTROLS = re.compile("[\x80-\x9f]")
 _ENCODER = msgspec.json.Encoder(decimal_format="number", order="deterministic", enc_hook=_plain)

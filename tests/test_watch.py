@@ -200,6 +200,21 @@ def test_what_would_move_a_terminals_cursor_is_spelled_out(lines: Callable[..., 
     assert lines(evil, "-o", "template={new_image.s}") == ["\\x1b]0;x\\x07"]
 
 
+def test_nor_does_a_terminals_cursor_move_by_attributes_names_and_what_is_in_them(
+    lines: Callable[..., list[str]],
+) -> None:
+    evil = "\x9b2J\x1b]0;\u202e\n"
+    item: dict[str, Any] = {evil: {"S": evil}, "map": {"M": {evil: {"S": evil}}}}
+    both = images({**item, "map": {"M": {}}}, {"map": item["map"]})
+    options = ("-o", "diff", "-o", "template={new_image.map}", "-o", "record")
+    assert all(line.isprintable() for line in lines(both, *options))
+    assert len(lines(both, "-o", "diff")) == 3
+    for options in (("-o", "json"), ("-o", "dynamodb-json"), ("--query", "new_image")):
+        [line] = lines(both, *options)  # JSON may have other signs in it, which move nothing
+        assert not set(line) & {chr(code) for code in (*range(32), *range(0x80, 0xA0))}
+        assert evil in str(json.loads(line)) or repr(evil)[1:-1] in str(json.loads(line))
+
+
 def test_formats_in_one_order_templates_last(lines: Callable[..., list[str]]) -> None:
     item = images(None, {})
     record, head, as_json, typed, diff, one, two = lines(
