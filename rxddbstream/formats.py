@@ -139,7 +139,7 @@ class Template(Formatter):
     """A format string over a change: `{keys} {event_name} {new_image.address.city} {created_at:%H:%M}`.
 
     A field is one of a change's attributes; a path behind it leads into an image. What is not there is
-    empty. `\\t` and `\\n` are a tab and a new line.
+    empty. Times are local. `\\t` and `\\n` are a tab and a new line.
 
     Raises:
         ConfigurationError: it is no format string, or names what a change has not.
@@ -201,12 +201,20 @@ class Template(Formatter):
         image = getattr(change, name)
         return (MISSING if image is None else look_up(image, parse_path(path))), name
 
+    def convert_field(self, value: Any, conversion: str | None) -> Any:
+        """A value as `!r`, `!s` or `!a` has it; what is not there stays so."""
+        is_there = value is not None and value is not MISSING
+        return super().convert_field(value, conversion) if is_there and conversion is not None else value
+
     def format_field(self, value: Any, format_spec: str) -> str:
         """A value as text; in its own format where it knows the one that is asked for."""
-        if isinstance(value, datetime) and not format_spec:
-            return _local(value)
+        if isinstance(value, datetime):
+            value = value.astimezone()  # in the local time zone, with a format as without
+            if not format_spec:
+                return _local(value)
         text = "" if value is None or value is MISSING else _text(value)
-        for each in (value, text) if isinstance(value, int | Decimal | datetime) else (text,):
+        has_own = isinstance(value, int | Decimal | datetime) and not isinstance(value, bool)
+        for each in (value, text) if has_own else (text,):
             try:
                 return format(each, format_spec) if format_spec else text
             except ValueError:

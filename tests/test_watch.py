@@ -152,7 +152,8 @@ ITEM = {
         ("{new_image.big} {new_image.small}", "100000000000000000000000000000000000001 0.0000001"),
         ("{new_image.yes} {new_image.none}|{new_image.blob}", "true |AP8="),
         ("{new_image.lines[0].qty} {new_image.lines}", '2 [{"qty":2}]'),
-        ("{created_at:%H:%M:%S.%f}", "12:30:15.250000"),
+        ("{is_ttl_delete:>6}|{new_image.yes:<5}|", " false|true |"),
+        ("{new_image.nothing!r}{old_image!s}|{new_image.none!r}", "|"),
         ("{keys.id}: {shard_id} {sequence_number}", "o-1: shard-1 100000000000000000001"),
         ("{new_image.status:.2f}{old_image.total:.2f}", "new"),
         ("{view_type} {size_bytes} {event_id} {is_ttl_delete}", "NEW_AND_OLD_IMAGES   false"),
@@ -162,6 +163,15 @@ ITEM = {
 )
 def test_templates(template: str, text: str) -> None:
     assert Template(template).line(change("INSERT", NewImage=ITEM)) == text
+
+
+def test_times_in_a_template_are_local(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "XYZ-2")
+        time.tzset()
+        line = Template("{created_at} {created_at:%H:%M:%S.%f}").line(change("INSERT"))
+    time.tzset()
+    assert line == "2026-01-31T14:30:15+02:00 14:30:15.250000"
 
 
 def test_an_image_in_a_template_is_json() -> None:
