@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import subprocess
@@ -18,6 +19,8 @@ from commandline import WHOLE, Table, Terminal, run
 from reactivex import Observable
 from reactivex.disposable import CompositeDisposable, Disposable
 from reactivex.testing import TestScheduler
+from rich.console import Console
+from rich.live import Live
 
 import rxddbstream as rxd
 from rxddbstream.cli import backlog
@@ -574,6 +577,27 @@ def test_ctrl_c_while_the_bar_is_shown_gives_the_cursor_back(endpoint: str) -> N
         assert terminal.end() == 130
     assert terminal.has_its_cursor
     assert "Traceback" not in terminal.screen
+
+
+@pytest.mark.parametrize("moment", ["_enable_redirect_io", "_disable_redirect_io"])
+def test_ctrl_c_while_the_bar_is_begun_or_ended_gives_the_cursor_back(
+    moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(_: Live) -> None:
+        raise KeyboardInterrupt
+
+    terminal = Console(file=io.StringIO(), force_terminal=True)
+    monkeypatch.setattr(backlog, "_terminal", lambda: terminal)
+    monkeypatch.setattr(Live, moment, interrupt)
+    stream = rxd.changes("orders", client=SimulatedStream().client)
+    with (
+        pytest.raises(KeyboardInterrupt),
+        backlog.shown(stream, parse(["orders", "--until-end"])),
+    ):
+        pass
+    assert isinstance(terminal.file, io.StringIO)
+    screen = terminal.file.getvalue()
+    assert screen.rfind("\x1b[?25h") > screen.rfind("\x1b[?25l") > -1
 
 
 def test_no_bar_where_nobody_looks(table: Table) -> None:
