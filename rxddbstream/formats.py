@@ -90,7 +90,7 @@ def to_json(change: Change) -> str:
 
 def to_dynamodb_json(change: Change) -> str:
     """The record as one line of JSON, with DynamoDB's types: as the service sends it, and Lambda gets it."""
-    return as_json(change.record_as_it_came).decode()
+    return _without_controls(as_json(change.record_as_it_came).decode())
 
 
 def diff(change: Change) -> Iterator[Line]:
@@ -111,31 +111,35 @@ def diff(change: Change) -> Iterator[Line]:
         yield from _changed(name, old, new)
     for name, value in sorted(did.added.items()):
         if name not in keys:
-            yield [Segment(f"  + {name}: {json_text(value)}", "added")]
+            yield _told(f"  + {name}: {json_text(value)}", "added")
     for name, value in sorted(did.removed.items()):
         if name not in keys:
-            yield [Segment(f"  - {name}: {json_text(value)}", "removed")]
+            yield _told(f"  - {name}: {json_text(value)}", "removed")
 
 
 def _changed(path: str, old: Any, new: Any) -> Iterator[Line]:
     if not (isinstance(old, Mapping) and isinstance(new, Mapping)):
-        yield [Segment(f"  ~ {path}: {json_text(old)} -> {json_text(new)}", "changed")]
+        yield _told(f"  ~ {path}: {json_text(old)} -> {json_text(new)}", "changed")
         return
     for name in sorted({*old, *new}):
         inner = f"{path}.{name}"
         if name not in new:
-            yield [Segment(f"  - {inner}: {json_text(old[name])}", "removed")]
+            yield _told(f"  - {inner}: {json_text(old[name])}", "removed")
         elif name not in old:
-            yield [Segment(f"  + {inner}: {json_text(new[name])}", "added")]
+            yield _told(f"  + {inner}: {json_text(new[name])}", "added")
         elif json_text(old[name]) != json_text(new[name]):
             yield from _changed(inner, old[name], new[name])
+
+
+def _told(text: str, role: Role) -> Line:
+    return [Segment(printable(text), role)]
 
 
 class Template(Formatter):
     """A format string over a change: `{keys} {event_name} {new_image.address.city} {created_at:%H:%M}`.
 
     A field is one of a change's attributes; a path behind it leads into an image. What is not there is
-    empty. `\\t` and `\\n` are a tab and a new line.
+    empty. Times are local. `\\t` and `\\n` are a tab and a new line.
 
     Raises:
         ConfigurationError: it is no format string, or names what a change has not.
@@ -197,12 +201,20 @@ class Template(Formatter):
         image = getattr(change, name)
         return (MISSING if image is None else look_up(image, parse_path(path))), name
 
+    def convert_field(self, value: Any, conversion: str | None) -> Any:
+        """A value as `!r`, `!s` or `!a` has it; what is not there stays so."""
+        is_there = value is not None and value is not MISSING
+        return super().convert_field(value, conversion) if is_there and conversion is not None else value
+
     def format_field(self, value: Any, format_spec: str) -> str:
         """A value as text; in its own format where it knows the one that is asked for."""
-        if isinstance(value, datetime) and not format_spec:
-            return _local(value)
+        if isinstance(value, datetime):
+            value = value.astimezone()  # in the local time zone, with a format as without
+            if not format_spec:
+                return _local(value)
         text = "" if value is None or value is MISSING else _text(value)
-        for each in (value, text) if isinstance(value, int | Decimal | datetime) else (text,):
+        has_own = isinstance(value, int | Decimal | datetime) and not isinstance(value, bool)
+        for each in (value, text) if has_own else (text,):
             try:
                 return format(each, format_spec) if format_spec else text
             except ValueError:
@@ -226,7 +238,7 @@ def _text(value: Any) -> str:
     if isinstance(value, str):
         return value if isinstance(value, _Text) else printable(value)
     if isinstance(value, bool) or not isinstance(value, Decimal | int):
-        return json_text(value).strip('"')
+        return printable(json_text(value).strip('"'))
     return f"{value:f}" if isinstance(value, Decimal) else str(value)
 
 
@@ -239,7 +251,12 @@ def printable(text: str) -> str:
 
 def json_text(value: Any) -> str:
     """A value as JSON, on one line."""
-    return _ENCODER.encode(value).decode()
+    return _without_controls(_ENCODER.encode(value).decode())
+
+
+def _without_controls(text: str) -> str:
+    """The same JSON without U+0080 to U+009F, which move some terminals' cursors, and JSON allows."""
+    return text if text.isascii() else _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def _keys(change: Change) -> str:
@@ -264,4 +281,5 @@ def _plain(value: Any) -> Any:
     raise NotImplementedError(f"not an attribute's value: {type(value).__name__}")
 
 
+_CONTROLS = re.compile("[\x80-\x9f]")
 _ENCODER = msgspec.json.Encoder(decimal_format="number", order="deterministic", enc_hook=_plain)

@@ -542,6 +542,21 @@ def test_a_mistyped_command(capsys: pytest.CaptureFixture[str]) -> None:
         assert capsys.readouterr().err.endswith("did you mean `rxddbstream shards`?\n") is question
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no /dev/full")
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_a_full_disk_is_no_traceback(option: str) -> None:
+    command = [sys.executable, "-m", "rxddbstream", option]
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(
+            command,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        )
+    assert "Traceback" not in ended.stderr
+
+
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
         main(["--version"])

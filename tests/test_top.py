@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,6 +22,7 @@ from rich.console import Console
 import rxddbstream as rxd
 from rxddbstream.cli.dashboard import BLOCKS, render, sparkline
 from rxddbstream.cli.rates import HISTORY, LINGERING, WINDOW, Rates, ShardRow, Snapshot
+from rxddbstream.cli.top import _Alarm, _Notes, _resized
 from rxddbstream.core import pricing
 
 BEGAN = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -333,6 +335,40 @@ def test_notes_are_shown_below_and_nothing_else_is_written(whole):
         terminal.wait_for(shows("7 changes", "is read from its oldest change on"))
         assert terminal.end() == 130
         assert " INFO rxddbstream" not in terminal.screen
+
+
+def test_a_note_is_one_line_that_moves_no_cursor():
+    notes = _Notes(False, Rates(), is_kept=True)
+    notes.say("rxddbstream: warning: two\n  lines\x1b[2J of arn:aws:dynamodb:x: and more")
+    assert notes.kept == ("warning: two lines\\x1b[2J: and more",)
+
+
+def test_a_signal_may_come_at_any_moment_of_a_wait():
+    wake = _Alarm()
+    raised = []
+
+    def raise_one(frame, event, _):
+        if threading.current_thread() is threading.main_thread() and frame not in raised[-1:]:
+            raised.append(frame)
+            signal.raise_signal(signal.SIGWINCH)
+        return raise_one
+
+    before = sys.gettrace()
+    with _resized(wake):
+        sys.settrace(raise_one)
+        try:
+            assert wake.wait(5)
+            wake.set()
+            assert wake.wait(5)
+        finally:
+            sys.settrace(before)
+    assert raised
+
+
+def test_a_picture_in_ages_is_no_overflow(whole):
+    with Screen(*whole, "--every", "1e30") as terminal:
+        terminal.wait_for("CHANGES")
+        assert terminal.end() == 130
 
 
 def test_no_color(whole):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,12 +17,17 @@ import msgspec
 import pytest
 import reactivex
 from commandline import WHOLE, Table, Terminal, run
+from reactivex import Observable
+from reactivex.disposable import CompositeDisposable, Disposable
 from reactivex.testing import TestScheduler
+from rich.console import Console
+from rich.live import Live
 
 import rxddbstream as rxd
 from rxddbstream.cli import backlog
 from rxddbstream.cli.arguments import parse
 from rxddbstream.cli.choosing import chosen
+from rxddbstream.cli.opening import bounded
 from rxddbstream.cli.printing import printer_of
 from rxddbstream.errors import ConfigurationError
 from rxddbstream.formats import Template
@@ -156,7 +163,8 @@ ITEM = {
         ("{new_image.big} {new_image.small}", "100000000000000000000000000000000000001 0.0000001"),
         ("{new_image.yes} {new_image.none}|{new_image.blob}", "true |AP8="),
         ("{new_image.lines[0].qty} {new_image.lines}", '2 [{"qty":2}]'),
-        ("{created_at:%H:%M:%S.%f}", "12:30:15.250000"),
+        ("{is_ttl_delete:>6}|{new_image.yes:<5}|", " false|true |"),
+        ("{new_image.nothing!r}{old_image!s}|{new_image.none!r}", "|"),
         ("{keys.id}: {shard_id} {sequence_number}", "o-1: shard-1 100000000000000000001"),
         ("{new_image.status:.2f}{old_image.total:.2f}", "new"),
         ("{view_type} {size_bytes} {event_id} {is_ttl_delete}", "NEW_AND_OLD_IMAGES   false"),
@@ -166,6 +174,15 @@ ITEM = {
 )
 def test_templates(template: str, text: str) -> None:
     assert Template(template).line(change("INSERT", NewImage=ITEM)) == text
+
+
+def test_times_in_a_template_are_local(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "XYZ-2")
+        time.tzset()
+        line = Template("{created_at} {created_at:%H:%M:%S.%f}").line(change("INSERT"))
+    time.tzset()
+    assert line == "2026-01-31T14:30:15+02:00 14:30:15.250000"
 
 
 def test_an_image_in_a_template_is_json() -> None:
@@ -202,6 +219,21 @@ def test_what_would_move_a_terminals_cursor_is_spelled_out(lines: Callable[..., 
         [line] = lines(evil, *options)
         assert line.endswith("id=\\x1b[2Ja\\nb")
     assert lines(evil, "-o", "template={new_image.s}") == ["\\x1b]0;x\\x07"]
+
+
+def test_nor_does_a_terminals_cursor_move_by_attributes_names_and_what_is_in_them(
+    lines: Callable[..., list[str]],
+) -> None:
+    evil = "\x9b2J\x1b]0;\u202e\n"
+    item: dict[str, Any] = {evil: {"S": evil}, "map": {"M": {evil: {"S": evil}}}}
+    both = images({**item, "map": {"M": {}}}, {"map": item["map"]})
+    options = ("-o", "diff", "-o", "template={new_image.map}", "-o", "record")
+    assert all(line.isprintable() for line in lines(both, *options))
+    assert len(lines(both, "-o", "diff")) == 3
+    for options in (("-o", "json"), ("-o", "dynamodb-json"), ("--query", "new_image")):
+        [line] = lines(both, *options)  # JSON may have other signs in it, which move nothing
+        assert not set(line) & {chr(code) for code in (*range(32), *range(0x80, 0xA0))}
+        assert evil in str(json.loads(line)) or repr(evil)[1:-1] in str(json.loads(line))
 
 
 def test_formats_in_one_order_templates_last(lines: Callable[..., list[str]]) -> None:
@@ -368,8 +400,6 @@ def test_ends_after_a_time(own_table: Table) -> None:
 
 
 def test_in_virtual_time_it_ends_after_a_time() -> None:
-    from rxddbstream.cli.opening import bounded
-
     scheduler = TestScheduler()
     sim = SimulatedStream(scheduler=scheduler)
     seen: list[rxd.Change] = []
@@ -383,6 +413,36 @@ def test_in_virtual_time_it_ends_after_a_time() -> None:
     sim.put("b")
     scheduler.advance_to(200)
     assert ended == [90.0]
+
+
+def test_what_comes_while_time_is_up_is_not_done(tmp_path: Path) -> None:
+    sim = SimulatedStream()
+    written = [str(sim.put(f"o-{number}")["dynamodb"]["SequenceNumber"]) for number in range(500)]
+
+    def read(*options: str, slowly: bool) -> list[str]:
+        checkpoints = rxd.SqliteCheckpoints(tmp_path / "position")
+        changes = rxd.changes(
+            sim.arn, client=sim.client, start="trim_horizon", follow=False, checkpoints=checkpoints
+        )
+        seen: list[str] = []
+
+        def observe(change: rxd.Change) -> None:
+            time.sleep(0.005 if slowly else 0)
+            seen.append(change.sequence_number)
+
+        rxd.run(bounded(changes.pipe(slow_to_dispose), parse(["orders", *options])), observe)
+        return seen
+
+    def slow_to_dispose(source: Observable[rxd.Change]) -> Observable[rxd.Change]:
+        def subscribe(observer: Any, scheduler: Any = None) -> Any:
+            pause = Disposable(lambda: time.sleep(0.3))
+            return CompositeDisposable(pause, source.subscribe(observer, scheduler=scheduler))
+
+        return Observable(subscribe)
+
+    first = read("--for", "0.2s", slowly=True)
+    assert 0 < len(first) < 500
+    assert set(first + read(slowly=False)) == set(written)
 
 
 def test_silence_is_explained_by_what_was_asked_for(table: Table) -> None:
@@ -525,6 +585,27 @@ def test_ctrl_c_while_the_bar_is_shown_gives_the_cursor_back(endpoint: str) -> N
         assert terminal.end() == 130
     assert terminal.has_its_cursor
     assert "Traceback" not in terminal.screen
+
+
+@pytest.mark.parametrize("moment", ["_enable_redirect_io", "_disable_redirect_io"])
+def test_ctrl_c_while_the_bar_is_begun_or_ended_gives_the_cursor_back(
+    moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(_: Live) -> None:
+        raise KeyboardInterrupt
+
+    terminal = Console(file=io.StringIO(), force_terminal=True)
+    monkeypatch.setattr(backlog, "_terminal", lambda: terminal)
+    monkeypatch.setattr(Live, moment, interrupt)
+    stream = rxd.changes("orders", client=SimulatedStream().client)
+    with (
+        pytest.raises(KeyboardInterrupt),
+        backlog.shown(stream, parse(["orders", "--until-end"])),
+    ):
+        pass
+    assert isinstance(terminal.file, io.StringIO)
+    screen = terminal.file.getvalue()
+    assert screen.rfind("\x1b[?25h") > screen.rfind("\x1b[?25l") > -1
 
 
 def test_no_bar_where_nobody_looks(table: Table) -> None:

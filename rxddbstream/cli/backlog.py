@@ -74,7 +74,7 @@ def shown(stream: Stream[Any], args: Namespace) -> Iterator[None]:
     from rich.live import Live
 
     backlog, began = Backlog(datetime.now(UTC)), time.monotonic()
-    with Live(
+    live = Live(
         get_renderable=lambda: bar(backlog.estimate(stream.statistics(), time.monotonic() - began)),
         console=console,
         transient=True,
@@ -82,8 +82,13 @@ def shown(stream: Stream[Any], args: Namespace) -> Iterator[None]:
         # So that what is printed comes above the bar, and data for a file goes to the file.
         redirect_stdout=sys.stdout.isatty(),
         redirect_stderr=sys.stderr.isatty(),
-    ):
-        yield
+    )
+    try:
+        with live:
+            yield
+    except BaseException:
+        console.show_cursor(True)  # Ctrl-C may have come while the bar was being begun or ended
+        raise
 
 
 def bar(estimate: Estimate) -> RenderableType:

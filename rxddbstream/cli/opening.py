@@ -67,9 +67,34 @@ def bounded(source: Observable[T], args: Namespace) -> Observable[T]:
 
     if args.count is not None:
         source = source.pipe(ops.take(args.count))
-    if args.seconds is not None:
-        source = source.pipe(ops.take_with_time(args.seconds))
-    return source
+    return source if args.seconds is None else _for(args.seconds, source)
+
+
+def _for(seconds: float, source: Observable[T]) -> Observable[T]:
+    """What comes in so many seconds; a `TimerPoolScheduler` ends with it.
+
+    `ops.take_with_time` would lose changes: while it disposes, from the outside in, others are still
+    delivered, dropped by the operators that are disposed already, and kept as done in a checkpoint.
+    """
+    from reactivex import Observable, abc
+    from reactivex.disposable import CompositeDisposable
+
+    from rxddbstream.scheduler import TimerPoolScheduler
+
+    def subscribe(
+        observer: abc.ObserverBase[T], scheduler: abc.SchedulerBase | None = None
+    ) -> abc.DisposableBase:
+        assert scheduler is not None
+
+        def end(*_: object) -> None:
+            if isinstance(scheduler, TimerPoolScheduler):
+                scheduler.shutdown()  # which stops all deliveries
+            observer.on_completed()
+
+        timer = scheduler.schedule_relative(seconds, end)
+        return CompositeDisposable(timer, source.subscribe(observer, scheduler=scheduler))
+
+    return Observable(subscribe)
 
 
 def position_of(text: str, now: datetime) -> Position:

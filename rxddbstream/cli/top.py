@@ -8,11 +8,11 @@ import math
 import re
 import signal
 import sys
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from rxddbstream.cli.arguments import (
@@ -25,6 +25,7 @@ from rxddbstream.cli.arguments import (
 )
 from rxddbstream.cli.speaking import Notes
 from rxddbstream.errors import ConfigurationError
+from rxddbstream.formats import printable
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 EXIT_PATIENCE = 0.5  # seconds that threads are given to end
 NOTE_LASTS = 30.0  # seconds
 FASTEST = 0.1  # seconds between two pictures
+LONGEST_WAIT = 3600.0  # more than 292 years are too many for a wait
 
 ABOUT = """\
 Show, live, how many changes a stream has, shard by shard, how far the reading is behind, and what
@@ -112,7 +114,7 @@ def run(args: Namespace) -> int:
     show = _show if is_live else _wait
     is_shown = is_whole = False
     try:
-        wake = threading.Event()
+        wake = _Alarm()
         with _logged_to(notes, is_live), _reading(bounded(stream, args), rates, wake) as is_over:
             is_shown = is_live
             show(console, draw, wake, is_over, max(FASTEST, args.every))
@@ -128,7 +130,7 @@ def run(args: Namespace) -> int:
 def _show(
     console: Console,
     draw: Callable[..., RenderableType],
-    wake: threading.Event,
+    wake: _Alarm,
     is_over: Callable[[], bool],
     every: float,
 ) -> None:
@@ -141,7 +143,6 @@ def _show(
             while not is_over():
                 live.update(draw(is_anew), refresh=True)
                 is_anew = not wake.wait(every)
-                wake.clear()
     finally:
         if console.is_alt_screen:  # Ctrl-C has come while it was being begun or ended
             console.set_alt_screen(False)
@@ -151,7 +152,7 @@ def _show(
 def _wait(
     console: Console,
     draw: Callable[..., RenderableType],
-    wake: threading.Event,
+    wake: _Alarm,
     is_over: Callable[[], bool],
     every: float,
 ) -> None:
@@ -159,7 +160,32 @@ def _wait(
     while not is_over():
         draw()
         wake.wait(every)
-        wake.clear()
+
+
+class _Alarm:
+    """Ends a wait, from any thread and from a signal's handler.
+
+    An event would not do: a handler that sets it while the main thread is inside of one of its methods waits
+    for ever for the lock that the main thread has.
+    """
+
+    def __init__(self) -> None:
+        self._rings: SimpleQueue[None] = SimpleQueue()
+
+    def set(self) -> None:
+        """End the wait, or the next one."""
+        self._rings.put(None)
+
+    def wait(self, seconds: float) -> bool:
+        """Wait so long at most; whether it was ended before."""
+        try:
+            self._rings.get(timeout=min(seconds, LONGEST_WAIT))
+        except Empty:
+            return False
+        with contextlib.suppress(Empty):
+            while True:  # until all that came meanwhile are taken
+                self._rings.get_nowait()
+        return True
 
 
 class _Notes(Notes):
@@ -188,13 +214,13 @@ class _Notes(Notes):
         if self._is_kept:
             # Of which stream is known.
             text = re.sub(r" of arn:\S+?(?=:? |$)", "", text.removeprefix("rxddbstream: "))
-            self._kept.append((time.monotonic(), text))
+            self._kept.append((time.monotonic(), printable(" ".join(text.split()))))
         else:
             super().say(text)
 
 
 @contextlib.contextmanager
-def _reading(source: Observable[Change], rates: Rates, wake: threading.Event) -> Iterator[Callable[[], bool]]:
+def _reading(source: Observable[Change], rates: Rates, wake: _Alarm) -> Iterator[Callable[[], bool]]:
     """While the source is read; whether that is over. `wake` is set then, and an error is raised."""
     from rxddbstream.scheduler import TimerPoolScheduler
 
@@ -216,7 +242,7 @@ def _reading(source: Observable[Change], rates: Rates, wake: threading.Event) ->
 
 
 @contextlib.contextmanager
-def _resized(wake: threading.Event) -> Iterator[None]:
+def _resized(wake: _Alarm) -> Iterator[None]:
     """While the terminal's size may change, which sets `wake`."""
     number = getattr(signal, "SIGWINCH", None)  # not on Windows, where the next picture has the new size
     before = signal.signal(number, lambda *_: wake.set()) if number is not None else None

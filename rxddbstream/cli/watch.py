@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import sys
 from typing import TYPE_CHECKING
@@ -117,5 +118,6 @@ class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         from importlib.metadata import version  # slow, and seldom asked for
 
-        sys.stdout.write(f"rxddbstream {version('rxddbstream')}\n")
+        with contextlib.suppress(OSError):  # as for `--help`
+            sys.stdout.write(f"rxddbstream {version('rxddbstream')}\n")
         parser.exit()
