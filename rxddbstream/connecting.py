@@ -68,7 +68,7 @@ def connect(
         ConfigurationError: no region, no such profile, another thing's ARN, ...
         StreamError: what else can go wrong with a call.
     """
-    table = table_of(stream)
+    table = table_to_look_up(stream)
     if client is not None:
         if isinstance(client, BaseClient):
             log.info(
@@ -83,13 +83,13 @@ def connect(
     return StreamClient(boto, arn, now)
 
 
-def table_of(stream: str) -> str | None:
+def table_to_look_up(stream: str) -> str | None:
     """The table that is named, by its name or its ARN; None of a stream's ARN, which needs no looking up.
 
     Raises:
         ConfigurationError: it is another thing's ARN.
 
-    >>> table_of("arn:aws:dynamodb:eu-west-1:123456789012:table/orders")
+    >>> table_to_look_up("arn:aws:dynamodb:eu-west-1:123456789012:table/orders")
     'orders'
     """
     if "/stream/" in stream:

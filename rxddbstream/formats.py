@@ -213,6 +213,8 @@ class Template(Formatter):
             if not format_spec:
                 return _local(value)
         text = "" if value is None or value is MISSING else _text(value)
+        if isinstance(value, Decimal) and format_spec and format_spec[-1] not in "eEfFgGn%":
+            format_spec += "f"  # else 0.0000001 is 1E-7
         has_own = isinstance(value, int | Decimal | datetime) and not isinstance(value, bool)
         for each in (value, text) if has_own else (text,):
             try:

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from moto.server import ThreadedMotoServer
 
 import rxddbstream as rxd
+from rxddbstream.cli.main import main
 from rxddbstream.core.drawing import DEEPEST, MOST_BOXES
 from rxddbstream.core.tree import OLDEST_LISTED, opened_at
 from rxddbstream.errors import StreamNotFound
@@ -372,3 +373,16 @@ def test_the_commands_formats(endpoint):
     assert listed == {"id": listed["id"], "parent_id": None, "state": "open", "opened_at": None}
     chart = shards_of(endpoint, "--format", "mermaid")
     assert chart.startswith(f'flowchart LR\n    s0["{listed["id"]}<br>open"]\n')
+
+
+def test_lost_changes_are_told_and_make_the_exit_status(monkeypatch, capsys, no_terminate_handler):
+    def lineage(stream, *, events, **_):
+        events(rxd.Gap("a", None, "read too late"))
+        return tree_of(shard("a"))
+
+    monkeypatch.setattr(rxd, "lineage", lineage)
+    assert main(["shards", "orders", "--read"]) == 3
+    assert capsys.readouterr() == (
+        "a  open\n",
+        "rxddbstream: warning: changes of shard a were lost: read too late\n",
+    )

@@ -160,6 +160,7 @@ ITEM = {
         ("{new_image.status}/{old_image.status}", "new/"),
         ("{new_image.nothing.at.all}{new_image.status.x}", ""),
         ("{new_image.total} {new_image.total:.1f} {new_image.total:08.2f}", "2.50 2.5 00002.50"),
+        ("{new_image.small:>12}|{new_image.small:.0e}", "   0.0000001|1e-7"),
         ("{new_image.big} {new_image.small}", "100000000000000000000000000000000000001 0.0000001"),
         ("{new_image.yes} {new_image.none}|{new_image.blob}", "true |AP8="),
         ("{new_image.lines[0].qty} {new_image.lines}", '2 [{"qty":2}]'),

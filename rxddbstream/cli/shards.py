@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from rxddbstream.cli.arguments import DONE, add_stream, make_parser
+from rxddbstream.cli.arguments import DONE, LOST_CHANGES, add_stream, make_parser
 from rxddbstream.cli.speaking import Notes, advice
 from rxddbstream.cli.terminal import can_draw
 from rxddbstream.errors import ConnectionLost
@@ -63,7 +63,7 @@ def run(args: Namespace) -> int:
     for line in _lines(tree, args.format):
         print(line)
     sys.stdout.flush()
-    return DONE
+    return LOST_CHANGES if notes.gaps else DONE
 
 
 class _Notes(Notes):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from rxddbstream.connecting import client_maker, open_session, table_of
+from rxddbstream.connecting import client_maker, open_session, table_to_look_up
 from rxddbstream.core.pacing import Poll
 from rxddbstream.diagnosis.asking import Asking
 from rxddbstream.diagnosis.finding import Finding, Place, skipped
@@ -70,7 +70,7 @@ def diagnose(
     ok region
     fail endpoint
     """
-    table = table_of(stream)
+    table = table_to_look_up(stream)
     place = Place(region_name, profile_name, endpoint_url)
     return _diagnose(stream, table, place, session, now, sleep, make)
 

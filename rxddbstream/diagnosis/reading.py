@@ -62,11 +62,7 @@ class ShardToTry:
         return Finding("ok", "records", f"{found}. For a moment this was one of the two readers of a shard")
 
     def check_at_timestamp(self, now: datetime) -> Finding:
-        """Whether it can be opened at a time.
-
-        Args:
-            now: by the service's clock.
-        """
+        """Whether it can be opened at a time: a while before this one."""
         try:
             # Some make such an iterator, and refuse it when it is used.
             self._first_record(ShardIteratorType="AT_TIMESTAMP", Timestamp=now - AGO)

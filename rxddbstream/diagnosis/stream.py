@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from rxddbstream.core.model import Shard
 from rxddbstream.core.pacing import Poll, calls_per_second
 from rxddbstream.core.pricing import in_dollars, price
+from rxddbstream.core.texts import table_of
 from rxddbstream.diagnosis.asking import Asking
 from rxddbstream.diagnosis.finding import Finding, Place, resource_of_stream
 from rxddbstream.errors import RequestFailed, StreamError, StreamNotFound
@@ -60,7 +61,7 @@ def check_stream(
         return Finding("fail", "stream", f"there is no stream {arn}", advice), None
     except StreamError as error:
         return asking.failed("stream", error, "DescribeStream", resource_of_stream(arn)), None
-    table = description.get("TableName") or arn.partition(":table/")[2].partition("/")[0]
+    table = description.get("TableName") or table_of(arn)
     stream = Described(table, description.get("StreamViewType"), shards)
     status = description.get("StreamStatus", "of unknown status")
     text = f"{arn} is {status}"
