@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import errno
 import gzip
 import json
 import logging
 import os
 import signal
 import stat
+import sys
 import tempfile
 import time
 from collections import defaultdict
@@ -273,28 +275,46 @@ def test_a_file_that_cannot_be_written_ends_the_stream(scheduler: TestScheduler,
     assert str(seen.end).endswith("no/file cannot be written: No such file or directory")
 
 
+class Disk:
+    """One that fills up."""
+
+    def __init__(self) -> None:
+        self.room = sys.maxsize
+        self.is_full = False
+        self.is_cleared = False  # once it has refused something
+        self.refused = 0
+
+    @classmethod
+    def instead_of_the_real_one(cls, monkeypatch: pytest.MonkeyPatch) -> Disk:
+        disk, real = cls(), os.fdopen
+        monkeypatch.setattr(os, "fdopen", lambda *arguments: disk._file(real(*arguments)))
+        return disk
+
+    def _file(self, file: Any) -> Any:
+        disk = self
+
+        class File:
+            def write(self, data: bytes) -> int:
+                taken = 0 if disk.is_full else min(disk.room, len(data))
+                disk.room -= taken
+                if taken:
+                    return int(file.write(data[:taken]))
+                disk.refused += 1
+                if disk.is_cleared:
+                    disk.room = sys.maxsize
+                raise OSError(errno.ENOSPC, "No space left on device")
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(file, name)
+
+        return File()
+
+
 def test_a_full_disk_ends_the_stream_and_leaves_what_was_written(
     scheduler: TestScheduler, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sim = SimulatedStream(scheduler=scheduler)
-    real = os.fdopen
-
-    class Disk:
-        def __init__(self, descriptor: int, mode: str) -> None:
-            self._file = real(descriptor, mode)
-            self._room = 1500
-
-        def write(self, data: bytes) -> int:
-            self._file.write(data[: self._room])
-            self._room -= len(data)
-            if self._room < 0:
-                raise OSError(28, "No space left on device")
-            return len(data)
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(self._file, name)
-
-    monkeypatch.setattr(os, "fdopen", Disk)
+    Disk.instead_of_the_real_one(monkeypatch).room = 1500
     seen = Seen(capture(rxd.shards(sim.arn, client=sim.client), file), scheduler)
     for _ in range(10):
         sim.put("o-1")
@@ -305,6 +325,28 @@ def test_a_full_disk_ends_the_stream_and_leaves_what_was_written(
     again = replayed(file)
     assert again.end == "completed"
     assert again.items == seen.items != []
+
+
+@pytest.mark.parametrize("name", ["orders.jsonl", "orders.jsonl.gz"])
+def test_a_disk_that_has_room_again_does_not_break_what_was_written(
+    name: str, scheduler: TestScheduler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / name
+    sim = SimulatedStream(scheduler=scheduler)
+    disk = Disk.instead_of_the_real_one(monkeypatch)
+    disk.is_cleared = True
+    source = capture(rxd.shards(sim.arn, client=sim.client), file)
+    seen = Seen(source, scheduler)
+    for number in range(4):
+        if number == 3:
+            disk.room = 20
+        sim.put("o-1", n=number)
+        scheduler.advance_by(5)
+    assert isinstance(seen.end, CaptureError)
+    assert source.written() == Written(shards=1, changes=3, bytes=file.stat().st_size)
+    again = replayed(file)
+    assert (again.items, again.end) == (seen.items, "completed")
+    assert len(again.items) == 3
 
 
 def test_no_more_than_so_many_changes(scheduler: TestScheduler, file: Path) -> None:
