@@ -12,6 +12,7 @@ import signal
 import stat
 import sys
 import tempfile
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -21,24 +22,32 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import reactivex
 from commandline import WHOLE, Table, run, start
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from moto.server import ThreadedMotoServer
 from reactivex import operators as ops
+from reactivex.subject import Subject
 from reactivex.testing import TestScheduler
 
 import rxddbstream as rxd
 from rxddbstream import operators as dops
 from rxddbstream.cli.arguments import parse
+from rxddbstream.client import StreamClient
+from rxddbstream.core.model import Page, Shard
+from rxddbstream.core.position import TrimHorizon
+from rxddbstream.delivery import ShardStream
 from rxddbstream.errors import (
     CaptureError,
     CaptureUnreadable,
     ConfigurationError,
     StreamDisabled,
 )
+from rxddbstream.progress import Counts
+from rxddbstream.stream import Stream
 from rxddbstream.testing import SimulatedStream, Written, build_shards, capture, replay
-from rxddbstream.testing.captures import load
+from rxddbstream.testing.captures import PageRead, load
 from rxddbstream.testing.faults import client_error
 from rxddbstream.testing.replaying import ReplayedStream
 from rxddbstream.wire import _PAGE
@@ -359,6 +368,92 @@ def test_no_more_than_so_many_changes(scheduler: TestScheduler, file: Path) -> N
     assert (len(live.items), live.end) == (3, "completed")
     assert source.written() == Written(shards=1, changes=3, bytes=file.stat().st_size)
     assert replayed(file).items == live.items
+
+
+class Hand:
+    """A source whose pages come when a test says so, also while another one is being delivered."""
+
+    def __init__(self, file: Path, **options: Any) -> None:
+        self._sim = SimulatedStream(shards=3)
+        self._pages: dict[str, Subject[Page]] = {shard.id: Subject() for shard in self._sim.shards}
+        self.shards = [*self._pages]
+        client = StreamClient(self._sim.client, self._sim.arn, lambda: BEGAN)
+        streams = [
+            ShardStream(Shard(id_), TrimHorizon(), pages, client) for id_, pages in self._pages.items()
+        ]
+        self.captured = capture(Stream(reactivex.from_iterable(streams).subscribe, Counts()), file, **options)
+
+    def bring(self, shard: str, *numbers: int) -> None:
+        records = [
+            {"eventName": "INSERT", "dynamodb": {"Keys": {"id": {"N": str(n)}}, "SequenceNumber": f"{n:021}"}}
+            for n in numbers
+        ]
+        self._pages[shard].on_next(Page(shard, [rxd.Change(record, shard) for record in records]))
+
+
+def numbers_in(file: Path) -> list[int]:
+    pages = [line for line in load(file).lines if isinstance(line, PageRead)]
+    return [int(record.detail.sequence_number) for page in pages for record in page.records]  # type: ignore[union-attr,arg-type]
+
+
+def test_the_limit_leaves_the_same_in_the_file_and_in_the_stream(file: Path) -> None:
+    hand = Hand(file, limit=6)
+    first, second, third = hand.shards
+    seen: list[int] = []
+
+    def on_next(change: rxd.Change) -> None:
+        seen.append(int(change.sequence_number))
+        if seen == [1]:  # the first page is written, and so are these before the rest of it is delivered
+            hand.bring(second, 21, 22, 23)
+            hand.bring(third, 31)
+
+    hand.captured.subscribe(on_next)
+    hand.bring(first, 1, 2, 3, 4, 5)
+    assert sorted(seen) == [1, 2, 3, 4, 5, 21]
+    assert sorted(numbers_in(file)) == sorted(seen)
+
+
+def test_the_limit_on_threads(file: Path) -> None:
+    for limit in range(100, 110):
+        sim = SimulatedStream(shards=12, page_size=7)
+        for number in range(400):
+            sim.put(f"o-{number}")
+        seen: list[rxd.Change] = []
+        shards = rxd.shards(sim.arn, start="trim_horizon", follow=False, client=sim.client)
+        rxd.run(capture(shards, file, overwrite=True, limit=limit), seen.append)
+        assert len(seen) == limit
+        assert sorted(numbers_in(file)) == sorted(int(change.sequence_number) for change in seen)
+
+
+def test_nothing_is_delivered_that_a_full_disk_did_not_take(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hand = Hand(file)
+    first, second, third = hand.shards
+    seen: list[int] = []
+    errors: list[Exception] = []
+    thread: list[threading.Thread] = []
+
+    def on_next(change: rxd.Change) -> None:
+        seen.append(int(change.sequence_number))
+        if seen == [1]:
+            # The error of the second shard's page waits until this one is delivered.
+            disk.is_full = True
+            thread.append(threading.Thread(target=hand.bring, args=(second, 21)))
+            thread[0].start()
+            until = time.monotonic() + 5
+            while hand.captured.written().bytes != file.stat().st_size or not disk.refused:
+                assert time.monotonic() < until
+                time.sleep(0.01)
+            hand.bring(third, 31)
+
+    disk = Disk.instead_of_the_real_one(monkeypatch)
+    hand.captured.subscribe(on_next, errors.append)
+    hand.bring(first, 1, 2)
+    thread[0].join(5)
+    assert isinstance(errors[0], CaptureError)
+    assert {*seen} <= {*numbers_in(file)}
+    assert 31 not in seen
 
 
 def test_an_observer_that_fails_leaves_a_whole_capture(scheduler: TestScheduler, file: Path) -> None:

@@ -72,9 +72,8 @@ class Capture(Stream[Change]):
 
         def write(shard: ShardStream) -> ShardStream:
             writer.opened(shard)
-            pages = shard.pages.pipe(
-                ops.do_action(writer.page, on_completed=lambda: writer.closed(shard.shard.id))
-            )
+            written: Observable[Page] = shard.pages.pipe(ops.map(writer.page))
+            pages = written.pipe(ops.do_action(on_completed=lambda: writer.closed(shard.shard.id)))
             return ShardStream(shard.shard, shard.position, pages, shard.client)
 
         def subscribe(
@@ -153,6 +152,7 @@ class _Writer:
         self._time = float("-inf")
         self._shards = self._changes = self._bytes = 0
         self._is_over = False
+        self._failure: CaptureError | None = None
 
     def opened(self, stream: ShardStream) -> None:
         """A shard begins to be read."""
@@ -167,17 +167,22 @@ class _Writer:
             self._write(Opened(self._now(), shard.id, shard.parent_id, _name_of(position)))
             self._shards += 1
 
-    def page(self, page: Page) -> None:
-        """A page was read."""
+    def page(self, page: Page) -> Page:
+        """A page was read; what of it is in the file, which is all that may be delivered.
+
+        Pages of several shards may wait to be delivered, and not in the order in which they were written.
+        """
         with self._lock:
-            changes = page.changes[: self._left]
-            if self._is_over or not changes:
-                return
-            records = cast(list[RecordJSON], [encodable(change.record_as_it_came) for change in changes])
-            self._write(PageRead(self._now(), page.shard_id, records))
-            self._changes += len(changes)
-            if self._left is not None:
-                self._left -= len(changes)
+            if self._failure is not None:
+                raise self._failure
+            changes = [] if self._is_over else page.changes[: self._left]
+            if changes:
+                records = cast(list[RecordJSON], [encodable(change.record_as_it_came) for change in changes])
+                self._write(PageRead(self._now(), page.shard_id, records))
+                self._changes += len(changes)
+                if self._left is not None:
+                    self._left -= len(changes)
+            return page._replace(changes=changes)
 
     def closed(self, shard_id: str) -> None:
         """A shard was read to its end."""
@@ -211,7 +216,7 @@ class _Writer:
             if self._overwrite and os.path.isfile(self._path):
                 os.unlink(self._path)  # others may be able to read it
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-            self._file = cast(FileIO, os.fdopen(os.open(self._path, flags, 0o600), "wb", 0))
+            self._file = os.fdopen(os.open(self._path, flags, 0o600), "wb", 0)
         except OSError as error:
             raise self._failed(error) from error
 
@@ -232,7 +237,8 @@ class _Writer:
             with suppress(OSError):
                 self._file.truncate(self._bytes)  # no part of a line, which would look like a crash
             self._close()
-            raise self._failed(error) from error
+            self._failure = self._failed(error)
+            raise self._failure from error
         self._bytes += len(data)
 
     def _close(self) -> None:
