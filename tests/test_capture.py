@@ -52,6 +52,7 @@ from rxddbstream.testing.faults import client_error
 from rxddbstream.testing.replaying import ReplayedStream
 from rxddbstream.wire import _PAGE
 
+ARN = "arn:aws:dynamodb:eu-central-1:123456789012:table/orders/stream/2026"
 BEGAN = datetime(2020, 5, 17, 12, 0, 0, 250_000, tzinfo=UTC)  # long ago, and between two seconds
 
 
@@ -731,6 +732,52 @@ def test_shards_whose_parents_are_not_in_it(scheduler: TestScheduler, file: Path
     assert again.by_shard == live.by_shard
     opened = {event.shard.id: event.shard.parent_id for event in events if isinstance(event, rxd.ShardOpened)}
     assert opened == {shard.id: shard.parent_id for shard in sim.shards}
+
+
+def write_capture(file: Path, *lines: dict[str, Any]) -> None:
+    """One that nobody has captured: it is written by hand."""
+    head = {"type": "capture", "version": 1, "stream": ARN, "time": 1000.0}
+    file.write_text("".join(json.dumps(line) + "\n" for line in (head, *lines)))
+
+
+def shard_line(at: float, shard: str, parent: str | None = None) -> dict[str, Any]:
+    return {"type": "shard", "time": at, "id": shard, "parent": parent, "position": "TRIM_HORIZON"}
+
+
+def page_line(at: float, shard: str, *created_at: float) -> dict[str, Any]:
+    records = [
+        {
+            "eventName": "INSERT",
+            "dynamodb": {
+                "ApproximateCreationDateTime": created,
+                "Keys": {"id": {"S": f"{shard}-{created:g}"}},
+                "SequenceNumber": f"{10**20 + int(created)}",
+            },
+        }
+        for created in created_at
+    ]
+    return {"type": "page", "time": at, "shard": shard, "records": records}
+
+
+def ids(seen: Seen) -> list[str]:
+    return [change.keys["id"] for change in seen.items]
+
+
+@pytest.mark.parametrize("speed", [None, 0.02, 0.1, 1.0, 10.0])
+@pytest.mark.parametrize("others", [[], [shard_line(1000, "c")]])
+def test_a_shard_that_was_found_late(speed: float | None, others: list[dict[str, Any]], file: Path) -> None:
+    write_capture(
+        file,
+        shard_line(1000, "a"),
+        *others,
+        page_line(1001, "a", 1000),
+        {"type": "closed", "time": 1001.5, "shard": "a"},
+        shard_line(1059.9, "b", "a"),
+        page_line(1060.0, "b", 1003),
+        {"type": "end", "time": 1060.0},
+    )
+    again = replayed(file, speed=speed)
+    assert (ids(again), again.end) == (["a-1000", "b-1003"], "completed")
 
 
 def test_an_empty_capture(scheduler: TestScheduler, file: Path) -> None:
