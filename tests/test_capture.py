@@ -780,6 +780,20 @@ def test_a_shard_that_was_found_late(speed: float | None, others: list[dict[str,
     assert (ids(again), again.end) == (["a-1000", "b-1003"], "completed")
 
 
+@pytest.mark.parametrize("speed", [None, 1.0])
+def test_changes_that_are_newer_than_the_capture(speed: float | None, file: Path) -> None:
+    write_capture(
+        file,
+        shard_line(1000, "a"),
+        page_line(1001, "a", 1000, 1090),
+        page_line(1002, "a", 1091),
+        {"type": "end", "time": 1003.0},
+    )
+    again = replayed(file, speed=speed)
+    assert (ids(again), again.end) == (["a-1000", "a-1090", "a-1091"], "completed")
+    assert speed is None or again.ended_at < 7
+
+
 def test_an_empty_capture(scheduler: TestScheduler, file: Path) -> None:
     sim = SimulatedStream(scheduler=scheduler)
     captured(sim, scheduler, file, lambda: None)

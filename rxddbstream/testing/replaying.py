@@ -118,7 +118,8 @@ def replay_of(
         start="latest" if is_latest else "trim_horizon",
         follow=False,
         # By then the clock has passed the last line, and the answers' date, in whole seconds, shows it.
-        until=_utc(math.floor(captured.ended) + 1) if in_own_time else None,
+        # Changes may be newer: whoever captured them may have gone by another clock than the service.
+        until=_utc(math.floor(captured.ended) + in_own_time),
         # Where checkpoints are kept, a shard may wait for one that was read before.
         alignment=0.0 if not in_own_time and checkpoints is None else None,
         checkpoints=checkpoints,
