@@ -16,7 +16,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -843,8 +843,11 @@ def test_a_wall_clock_that_is_set_back(scheduler: TestScheduler, file: Path) -> 
     double = ReplayedStream(load(file), lambda: now, 1.0)
     now = clock(BEGAN).now.fromtimestamp(BEGAN.timestamp() + 20, UTC)
     at = double.now()
+    assert at == BEGAN + timedelta(seconds=20)
     now = BEGAN
     assert double.now() == at
+    now = BEGAN + timedelta(seconds=3)
+    assert double.now() == at + timedelta(seconds=3)
 
 
 @pytest.mark.parametrize("speed", [0, -1, float("inf"), float("nan")])

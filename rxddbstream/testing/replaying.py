@@ -20,7 +20,7 @@ from reactivex import abc
 from rxddbstream.checkpoints import CheckpointStore
 from rxddbstream.client import StreamClient
 from rxddbstream.core.model import Change
-from rxddbstream.core.pacing import Poll
+from rxddbstream.core.pacing import Poll, SteadyClock
 from rxddbstream.errors import ConfigurationError
 from rxddbstream.events import EventObserver
 from rxddbstream.stream import Stream, merged, shards_of
@@ -149,7 +149,7 @@ class ReplayedStream:
         self._reader_now = now
         self._subscribed = now()
         self._speed = speed
-        self._latest = captured.began
+        self._clock = SteadyClock()
         self._log = StreamLog([], _utc(captured.began))
         self._pages: dict[str, list[PageRead]] = {}
         self._continued: set[str | None] = set()
@@ -194,10 +194,9 @@ class ReplayedStream:
         captured = self._captured
         if self._speed is None:
             return captured.ended
-        passed = (self._reader_now() - self._subscribed).total_seconds() * self._speed
-        # A wall clock may be set back.
-        self._latest = max(self._latest, min(captured.began + passed, captured.ended + AFTERWARDS))
-        return self._latest
+        # A wall clock may be set back: that is no time to stand still for.
+        passed = self._clock.seconds((self._reader_now() - self._subscribed).total_seconds())
+        return min(captured.began + passed * self._speed, captured.ended + AFTERWARDS)
 
     def _call(self, operation: str, arguments: dict[str, Any]) -> Answer:
         with self._lock:
