@@ -932,6 +932,19 @@ SHARD = '{"type":"shard","time":1.5,"id":"shard-1"}\n'
         (f'{HEAD}{SHARD}{{"type":"page","time":"x","shard":"shard-1","records":[]}}\n', "line 3: .*float"),
         (f"{HEAD}{SHARD}{SHARD}", "line 3: shard shard-1 begins a second time"),
         (f'{HEAD}{{"type":"closed","time":1,"shard":"s"}}\n', "line 2: no line before tells of shard s"),
+        (HEAD + SHARD.replace("}", ',"parent":"shard-1"}'), "line 2: shard shard-1 continues itself"),
+        (
+            HEAD
+            + SHARD.replace("}", ',"parent":"b"}')
+            + '{"type":"shard","time":1.5,"id":"b","parent":"shard-1"}\n',
+            "line 3: shard b continues itself",
+        ),
+        (f'{HEAD}{SHARD}{{"type":"end","time":1e300}}\n', "line 3: 1e\\+300 is no time"),
+        (HEAD.replace("1.5", "-1"), "line 1: -1.0 is no time"),
+        (
+            f'{HEAD}{SHARD}{{"type":"page","time":2,"shard":"shard-1","records":[{{"eventName":"INSERT"}}]}}\n',
+            "line 3: its last record has no sequence number",
+        ),
     ],
 )
 def test_what_is_wrong_is_told_with_its_line(text: str, words: str, file: Path) -> None:
