@@ -8,6 +8,7 @@ import gzip
 import json
 import logging
 import os
+import re
 import signal
 import stat
 import sys
@@ -268,6 +269,43 @@ def test_a_second_subscription_does_not_overwrite_what_the_first_one_wrote(
     second = Seen(source, scheduler)
     assert isinstance(second.end, CaptureError)
     assert "File exists" in str(second.end)
+
+
+def test_a_second_subscription_does_not_take_the_file_from_the_first_one(
+    scheduler: TestScheduler, file: Path
+) -> None:
+    sim = SimulatedStream(scheduler=scheduler)
+    source = capture(rxd.shards(sim.arn, client=sim.client), file, overwrite=True)
+    first = Seen(source, scheduler)
+    sim.put("o-1")
+    scheduler.advance_by(1)
+    second = Seen(source, scheduler)
+    assert isinstance(second.end, CaptureError)
+    assert re.search("is being written, by another subscription.*share", str(second.end))
+    sim.put("o-2")
+    scheduler.advance_by(1)
+    first.subscription.dispose()
+    assert len(first.items) == 2
+    assert replayed(file).items == first.items
+    assert source.written().changes == 2
+
+    Seen(source, scheduler).subscription.dispose()  # now it may be overwritten
+    assert replayed(file).items == []
+
+
+@pytest.mark.parametrize("options", [{}, {"limit": 1}])
+def test_the_file_is_whole_when_the_end_is_told(
+    options: dict[str, Any], scheduler: TestScheduler, file: Path
+) -> None:
+    sim = SimulatedStream(scheduler=scheduler)
+    sim.put("o-1")
+    sim.put("o-2")
+    shards = rxd.shards(sim.arn, client=sim.client, start="trim_horizon", follow=False)
+    cut: list[bool] = []
+    source = capture(shards, file, **options)
+    source.subscribe(on_completed=lambda: cut.append(load(file).is_cut), scheduler=scheduler)
+    scheduler.advance_by(60)
+    assert cut == [False]
 
 
 def test_no_file_where_there_is_no_stream(scheduler: TestScheduler, file: Path) -> None:

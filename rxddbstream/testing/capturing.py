@@ -14,8 +14,10 @@ from io import FileIO
 from typing import NamedTuple, cast
 
 import msgspec
+import reactivex
 from reactivex import Observable, abc
 from reactivex import operators as ops
+from reactivex.scheduler import CurrentThreadScheduler
 
 from rxddbstream.client import StreamClient
 from rxddbstream.core.checkpoint import to_text
@@ -68,6 +70,13 @@ class Capture(Stream[Change]):
     def _capture(
         self, observer: abc.ObserverBase[Change], scheduler: abc.SchedulerBase | None = None
     ) -> abc.DisposableBase:
+        if self._writer is not None and self._writer.is_writing:
+            return reactivex.throw(
+                CaptureError(
+                    f"the capture {os.fspath(self._path)} is being written, by another subscription to it; "
+                    "put ops.share() behind it, so that there is one for all"
+                )
+            ).subscribe(observer, scheduler=CurrentThreadScheduler.singleton())
         self._writer = writer = _Writer(self._path, self._overwrite, self._limit)
 
         def write(shard: ShardStream) -> ShardStream:
@@ -84,7 +93,9 @@ class Capture(Stream[Change]):
         changes: Observable[Change] = Observable(subscribe)
         if self._limit is not None:
             changes = changes.pipe(ops.take(self._limit))
-        return changes.pipe(ops.finally_action(writer.end)).subscribe(observer, scheduler=scheduler)
+        # Whoever is told of the end may read the file, or subscribe again.
+        ended = changes.pipe(ops.do_action(on_error=lambda _: writer.end(), on_completed=writer.end))
+        return ended.pipe(ops.finally_action(writer.end)).subscribe(observer, scheduler=scheduler)
 
 
 def capture(
@@ -153,6 +164,12 @@ class _Writer:
         self._shards = self._changes = self._bytes = 0
         self._is_over = False
         self._failure: CaptureError | None = None
+
+    @property
+    def is_writing(self) -> bool:
+        """Whether the file is there, and not closed yet."""
+        with self._lock:
+            return self._file is not None and not self._is_over
 
     def opened(self, stream: ShardStream) -> None:
         """A shard begins to be read."""
