@@ -224,6 +224,8 @@ class Discovery:
                 yield Wait(wait, until_woken=True)
                 continue
             last_asked, times_asked = self._ask.now(), times_asked + 1
+            if self._until is not None and self._ask.client.answered_at < self._until:
+                times_asked = min(times_asked, PATIENCE - 1)  # what is to come has time until then
             few = 0 < len(childless) <= FILTERED_AT_MOST and not unlisted
             if filtering and few and due < next_listing:
                 filtering = yield from self._list_children(childless)

@@ -3,44 +3,57 @@
 from __future__ import annotations
 
 import base64
+import errno
 import gzip
 import json
 import logging
 import os
+import re
 import signal
 import stat
+import sys
 import tempfile
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
+import reactivex
 from commandline import WHOLE, Table, run, start
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from moto.server import ThreadedMotoServer
 from reactivex import operators as ops
+from reactivex.subject import Subject
 from reactivex.testing import TestScheduler
 
 import rxddbstream as rxd
 from rxddbstream import operators as dops
 from rxddbstream.cli.arguments import parse
+from rxddbstream.client import StreamClient
+from rxddbstream.core.model import Page, Shard
+from rxddbstream.core.position import TrimHorizon
+from rxddbstream.delivery import ShardStream
 from rxddbstream.errors import (
     CaptureError,
     CaptureUnreadable,
     ConfigurationError,
     StreamDisabled,
 )
+from rxddbstream.progress import Counts
+from rxddbstream.stream import Stream
 from rxddbstream.testing import SimulatedStream, Written, build_shards, capture, replay
-from rxddbstream.testing.captures import load
+from rxddbstream.testing.captures import PageRead, load
 from rxddbstream.testing.faults import client_error
 from rxddbstream.testing.replaying import ReplayedStream
 from rxddbstream.wire import _PAGE
 
+ARN = "arn:aws:dynamodb:eu-central-1:123456789012:table/orders/stream/2026"
 BEGAN = datetime(2020, 5, 17, 12, 0, 0, 250_000, tzinfo=UTC)  # long ago, and between two seconds
 
 
@@ -258,6 +271,43 @@ def test_a_second_subscription_does_not_overwrite_what_the_first_one_wrote(
     assert "File exists" in str(second.end)
 
 
+def test_a_second_subscription_does_not_take_the_file_from_the_first_one(
+    scheduler: TestScheduler, file: Path
+) -> None:
+    sim = SimulatedStream(scheduler=scheduler)
+    source = capture(rxd.shards(sim.arn, client=sim.client), file, overwrite=True)
+    first = Seen(source, scheduler)
+    sim.put("o-1")
+    scheduler.advance_by(1)
+    second = Seen(source, scheduler)
+    assert isinstance(second.end, CaptureError)
+    assert re.search("is being written, by another subscription.*share", str(second.end))
+    sim.put("o-2")
+    scheduler.advance_by(1)
+    first.subscription.dispose()
+    assert len(first.items) == 2
+    assert replayed(file).items == first.items
+    assert source.written().changes == 2
+
+    Seen(source, scheduler).subscription.dispose()  # now it may be overwritten
+    assert replayed(file).items == []
+
+
+@pytest.mark.parametrize("options", [{}, {"limit": 1}])
+def test_the_file_is_whole_when_the_end_is_told(
+    options: dict[str, Any], scheduler: TestScheduler, file: Path
+) -> None:
+    sim = SimulatedStream(scheduler=scheduler)
+    sim.put("o-1")
+    sim.put("o-2")
+    shards = rxd.shards(sim.arn, client=sim.client, start="trim_horizon", follow=False)
+    cut: list[bool] = []
+    source = capture(shards, file, **options)
+    source.subscribe(on_completed=lambda: cut.append(load(file).is_cut), scheduler=scheduler)
+    scheduler.advance_by(60)
+    assert cut == [False]
+
+
 def test_no_file_where_there_is_no_stream(scheduler: TestScheduler, file: Path) -> None:
     sim = SimulatedStream(scheduler=scheduler)
     sim.delete()
@@ -273,28 +323,46 @@ def test_a_file_that_cannot_be_written_ends_the_stream(scheduler: TestScheduler,
     assert str(seen.end).endswith("no/file cannot be written: No such file or directory")
 
 
+class Disk:
+    """One that fills up."""
+
+    def __init__(self) -> None:
+        self.room = sys.maxsize
+        self.is_full = False
+        self.is_cleared = False  # once it has refused something
+        self.refused = 0
+
+    @classmethod
+    def instead_of_the_real_one(cls, monkeypatch: pytest.MonkeyPatch) -> Disk:
+        disk, real = cls(), os.fdopen
+        monkeypatch.setattr(os, "fdopen", lambda *arguments: disk._file(real(*arguments)))
+        return disk
+
+    def _file(self, file: Any) -> Any:
+        disk = self
+
+        class File:
+            def write(self, data: bytes) -> int:
+                taken = 0 if disk.is_full else min(disk.room, len(data))
+                disk.room -= taken
+                if taken:
+                    return int(file.write(data[:taken]))
+                disk.refused += 1
+                if disk.is_cleared:
+                    disk.room = sys.maxsize
+                raise OSError(errno.ENOSPC, "No space left on device")
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(file, name)
+
+        return File()
+
+
 def test_a_full_disk_ends_the_stream_and_leaves_what_was_written(
     scheduler: TestScheduler, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sim = SimulatedStream(scheduler=scheduler)
-    real = os.fdopen
-
-    class Disk:
-        def __init__(self, descriptor: int, mode: str) -> None:
-            self._file = real(descriptor, mode)
-            self._room = 1500
-
-        def write(self, data: bytes) -> int:
-            self._file.write(data[: self._room])
-            self._room -= len(data)
-            if self._room < 0:
-                raise OSError(28, "No space left on device")
-            return len(data)
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(self._file, name)
-
-    monkeypatch.setattr(os, "fdopen", Disk)
+    Disk.instead_of_the_real_one(monkeypatch).room = 1500
     seen = Seen(capture(rxd.shards(sim.arn, client=sim.client), file), scheduler)
     for _ in range(10):
         sim.put("o-1")
@@ -307,6 +375,28 @@ def test_a_full_disk_ends_the_stream_and_leaves_what_was_written(
     assert again.items == seen.items != []
 
 
+@pytest.mark.parametrize("name", ["orders.jsonl", "orders.jsonl.gz"])
+def test_a_disk_that_has_room_again_does_not_break_what_was_written(
+    name: str, scheduler: TestScheduler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / name
+    sim = SimulatedStream(scheduler=scheduler)
+    disk = Disk.instead_of_the_real_one(monkeypatch)
+    disk.is_cleared = True
+    source = capture(rxd.shards(sim.arn, client=sim.client), file)
+    seen = Seen(source, scheduler)
+    for number in range(4):
+        if number == 3:
+            disk.room = 20
+        sim.put("o-1", n=number)
+        scheduler.advance_by(5)
+    assert isinstance(seen.end, CaptureError)
+    assert source.written() == Written(shards=1, changes=3, bytes=file.stat().st_size)
+    again = replayed(file)
+    assert (again.items, again.end) == (seen.items, "completed")
+    assert len(again.items) == 3
+
+
 def test_no_more_than_so_many_changes(scheduler: TestScheduler, file: Path) -> None:
     sim = SimulatedStream(scheduler=scheduler)
     for number in range(10):
@@ -317,6 +407,92 @@ def test_no_more_than_so_many_changes(scheduler: TestScheduler, file: Path) -> N
     assert (len(live.items), live.end) == (3, "completed")
     assert source.written() == Written(shards=1, changes=3, bytes=file.stat().st_size)
     assert replayed(file).items == live.items
+
+
+class Hand:
+    """A source whose pages come when a test says so, also while another one is being delivered."""
+
+    def __init__(self, file: Path, **options: Any) -> None:
+        self._sim = SimulatedStream(shards=3)
+        self._pages: dict[str, Subject[Page]] = {shard.id: Subject() for shard in self._sim.shards}
+        self.shards = [*self._pages]
+        client = StreamClient(self._sim.client, self._sim.arn, lambda: BEGAN)
+        streams = [
+            ShardStream(Shard(id_), TrimHorizon(), pages, client) for id_, pages in self._pages.items()
+        ]
+        self.captured = capture(Stream(reactivex.from_iterable(streams).subscribe, Counts()), file, **options)
+
+    def bring(self, shard: str, *numbers: int) -> None:
+        records = [
+            {"eventName": "INSERT", "dynamodb": {"Keys": {"id": {"N": str(n)}}, "SequenceNumber": f"{n:021}"}}
+            for n in numbers
+        ]
+        self._pages[shard].on_next(Page(shard, [rxd.Change(record, shard) for record in records]))
+
+
+def numbers_in(file: Path) -> list[int]:
+    pages = [line for line in load(file).lines if isinstance(line, PageRead)]
+    return [int(record.detail.sequence_number) for page in pages for record in page.records]  # type: ignore[union-attr,arg-type]
+
+
+def test_the_limit_leaves_the_same_in_the_file_and_in_the_stream(file: Path) -> None:
+    hand = Hand(file, limit=6)
+    first, second, third = hand.shards
+    seen: list[int] = []
+
+    def on_next(change: rxd.Change) -> None:
+        seen.append(int(change.sequence_number))
+        if seen == [1]:  # the first page is written, and so are these before the rest of it is delivered
+            hand.bring(second, 21, 22, 23)
+            hand.bring(third, 31)
+
+    hand.captured.subscribe(on_next)
+    hand.bring(first, 1, 2, 3, 4, 5)
+    assert sorted(seen) == [1, 2, 3, 4, 5, 21]
+    assert sorted(numbers_in(file)) == sorted(seen)
+
+
+def test_the_limit_on_threads(file: Path) -> None:
+    for limit in range(100, 110):
+        sim = SimulatedStream(shards=12, page_size=7)
+        for number in range(400):
+            sim.put(f"o-{number}")
+        seen: list[rxd.Change] = []
+        shards = rxd.shards(sim.arn, start="trim_horizon", follow=False, client=sim.client)
+        rxd.run(capture(shards, file, overwrite=True, limit=limit), seen.append)
+        assert len(seen) == limit
+        assert sorted(numbers_in(file)) == sorted(int(change.sequence_number) for change in seen)
+
+
+def test_nothing_is_delivered_that_a_full_disk_did_not_take(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hand = Hand(file)
+    first, second, third = hand.shards
+    seen: list[int] = []
+    errors: list[Exception] = []
+    thread: list[threading.Thread] = []
+
+    def on_next(change: rxd.Change) -> None:
+        seen.append(int(change.sequence_number))
+        if seen == [1]:
+            # The error of the second shard's page waits until this one is delivered.
+            disk.is_full = True
+            thread.append(threading.Thread(target=hand.bring, args=(second, 21)))
+            thread[0].start()
+            until = time.monotonic() + 5
+            while hand.captured.written().bytes != file.stat().st_size or not disk.refused:
+                assert time.monotonic() < until
+                time.sleep(0.01)
+            hand.bring(third, 31)
+
+    disk = Disk.instead_of_the_real_one(monkeypatch)
+    hand.captured.subscribe(on_next, errors.append)
+    hand.bring(first, 1, 2)
+    thread[0].join(5)
+    assert isinstance(errors[0], CaptureError)
+    assert {*seen} <= {*numbers_in(file)}
+    assert 31 not in seen
 
 
 def test_an_observer_that_fails_leaves_a_whole_capture(scheduler: TestScheduler, file: Path) -> None:
@@ -596,6 +772,66 @@ def test_shards_whose_parents_are_not_in_it(scheduler: TestScheduler, file: Path
     assert opened == {shard.id: shard.parent_id for shard in sim.shards}
 
 
+def write_capture(file: Path, *lines: dict[str, Any]) -> None:
+    """One that nobody has captured: it is written by hand."""
+    head = {"type": "capture", "version": 1, "stream": ARN, "time": 1000.0}
+    file.write_text("".join(json.dumps(line) + "\n" for line in (head, *lines)))
+
+
+def shard_line(at: float, shard: str, parent: str | None = None) -> dict[str, Any]:
+    return {"type": "shard", "time": at, "id": shard, "parent": parent, "position": "TRIM_HORIZON"}
+
+
+def page_line(at: float, shard: str, *created_at: float) -> dict[str, Any]:
+    records = [
+        {
+            "eventName": "INSERT",
+            "dynamodb": {
+                "ApproximateCreationDateTime": created,
+                "Keys": {"id": {"S": f"{shard}-{created:g}"}},
+                "SequenceNumber": f"{10**20 + int(created)}",
+            },
+        }
+        for created in created_at
+    ]
+    return {"type": "page", "time": at, "shard": shard, "records": records}
+
+
+def ids(seen: Seen) -> list[str]:
+    return [change.keys["id"] for change in seen.items]
+
+
+@pytest.mark.parametrize("speed", [None, 0.02, 0.1, 1.0, 10.0])
+@pytest.mark.parametrize("others", [[], [shard_line(1000, "c")]])
+def test_a_shard_that_was_found_late(speed: float | None, others: list[dict[str, Any]], file: Path) -> None:
+    write_capture(
+        file,
+        shard_line(1000, "a"),
+        *others,
+        page_line(1001, "a", 1000),
+        {"type": "closed", "time": 1001.5, "shard": "a"},
+        shard_line(1059.9, "b", "a"),
+        page_line(1060.0, "b", 1003),
+        {"type": "end", "time": 1060.0},
+    )
+    again = replayed(file, speed=speed)
+    assert (ids(again), again.end) == (["a-1000", "b-1003"], "completed")
+
+
+@pytest.mark.parametrize("speed", [None, 1.0])
+def test_changes_that_are_newer_than_the_capture(speed: float | None, file: Path) -> None:
+    write_capture(
+        file,
+        shard_line(1000, "a"),
+        page_line(1001, "a", 1000, 1090),
+        page_line(1002, "a", 1091),
+        {"type": "end", "time": 1003.0},
+    )
+    again = replayed(file, speed=speed)
+    assert (ids(again), again.end) == (["a-1000", "a-1090", "a-1091"], "completed")
+    assert speed is None or again.ended_at < 7
+
+
 def test_an_empty_capture(scheduler: TestScheduler, file: Path) -> None:
     sim = SimulatedStream(scheduler=scheduler)
     captured(sim, scheduler, file, lambda: None)
@@ -645,8 +881,11 @@ def test_a_wall_clock_that_is_set_back(scheduler: TestScheduler, file: Path) -> 
     double = ReplayedStream(load(file), lambda: now, 1.0)
     now = clock(BEGAN).now.fromtimestamp(BEGAN.timestamp() + 20, UTC)
     at = double.now()
+    assert at == BEGAN + timedelta(seconds=20)
     now = BEGAN
     assert double.now() == at
+    now = BEGAN + timedelta(seconds=3)
+    assert double.now() == at + timedelta(seconds=3)
 
 
 @pytest.mark.parametrize("speed", [0, -1, float("inf"), float("nan")])
@@ -731,6 +970,19 @@ SHARD = '{"type":"shard","time":1.5,"id":"shard-1"}\n'
         (f'{HEAD}{SHARD}{{"type":"page","time":"x","shard":"shard-1","records":[]}}\n', "line 3: .*float"),
         (f"{HEAD}{SHARD}{SHARD}", "line 3: shard shard-1 begins a second time"),
         (f'{HEAD}{{"type":"closed","time":1,"shard":"s"}}\n', "line 2: no line before tells of shard s"),
+        (HEAD + SHARD.replace("}", ',"parent":"shard-1"}'), "line 2: shard shard-1 continues itself"),
+        (
+            HEAD
+            + SHARD.replace("}", ',"parent":"b"}')
+            + '{"type":"shard","time":1.5,"id":"b","parent":"shard-1"}\n',
+            "line 3: shard b continues itself",
+        ),
+        (f'{HEAD}{SHARD}{{"type":"end","time":1e300}}\n', "line 3: 1e\\+300 is no time"),
+        (HEAD.replace("1.5", "-1"), "line 1: -1.0 is no time"),
+        (
+            f'{HEAD}{SHARD}{{"type":"page","time":2,"shard":"shard-1","records":[{{"eventName":"INSERT"}}]}}\n',
+            "line 3: its last record has no sequence number",
+        ),
     ],
 )
 def test_what_is_wrong_is_told_with_its_line(text: str, words: str, file: Path) -> None:

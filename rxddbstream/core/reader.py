@@ -98,7 +98,7 @@ class ShardReader:
         last_answer: until when nothing of the shard was lost: when an earlier run of the consumer was last
             answered; by default, now.
         bounded: end at `listed_at`, or at the tip, instead of reading on.
-        until: where a bounded read ends instead: it waits for this time to come.
+        until: where a bounded read ends instead: it waits for this time to come, and takes all there is then.
         began: the service's time of the first listing of the consumer's first run; by default, now.
         predates: whether it was listed as closed when the consumer began.
         frontier, progress: what the changes get; see `Change`.
@@ -140,9 +140,10 @@ class ShardReader:
         self._looked_up_to: str | None = None
         self._bounds = Bounds(
             position if isinstance(position, AtTime) else None,
-            (until or listed_at) + SERVICE_TIME_RESOLUTION if bounded else None,
+            listed_at + SERVICE_TIME_RESOLUTION if bounded and until is None else None,
         )
-        self._waits_until = until if bounded else None
+        self._is_bounded = bounded
+        self._waits_until = until
         self._listed_at = listed_at
         self._began = began or listed_at
         self._predates = predates
@@ -341,7 +342,7 @@ class ShardReader:
     @property
     def _may_stop(self) -> bool:
         """Whether the tip is the end: there is one, and its time has come."""
-        if self._bounds.until is None:
+        if not self._is_bounded:
             return False
         return self._waits_until is None or self.last_answer >= self._waits_until
 

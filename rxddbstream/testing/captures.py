@@ -39,6 +39,7 @@ from rxddbstream.errors import CaptureUnreadable
 from rxddbstream.wire import RecordJSON
 
 VERSION = 1
+TOO_LATE = 10.0**11  # more are milliseconds, and the calendar ends soon after
 _GZIP = b"\x1f\x8b"
 
 Path: TypeAlias = str | os.PathLike[str]
@@ -152,8 +153,10 @@ def _read(file: BinaryIO, name: str) -> Captured:
             "alone: use a newer one"
         )
     began = _decoded(_HEAD, first, name, 1)
+    if not 0 <= began.time < TOO_LATE:
+        raise CaptureUnreadable(f"{name}, line 1: {began.time!r} is no time in seconds since the epoch")
     lines: list[Opened | PageRead | Closed] = []
-    shards: set[str] = set()
+    parents: dict[str, str | None] = {}
     ended, last = began.time, b""
     for number, last in numbered:
         try:
@@ -163,16 +166,37 @@ def _read(file: BinaryIO, name: str) -> Captured:
                 raise
             break
         ended = max(ended, line.time)
+        if not 0 <= line.time < TOO_LATE:
+            raise CaptureUnreadable(
+                f"{name}, line {number}: {line.time!r} is no time in seconds since the epoch"
+            )
         if isinstance(line, End):
             return Captured(began.stream, began.time, ended, lines, is_cut=False)
         if isinstance(line, Opened):
-            if line.id in shards:
+            if line.id in parents:
                 raise CaptureUnreadable(f"{name}, line {number}: shard {line.id} begins a second time")
-            shards.add(line.id)
-        elif line.shard not in shards:
+            parents[line.id] = line.parent
+            if _is_its_own_ancestor(line.id, parents):
+                raise CaptureUnreadable(f"{name}, line {number}: shard {line.id} continues itself")
+        elif line.shard not in parents:
             raise CaptureUnreadable(f"{name}, line {number}: no line before tells of shard {line.shard}")
+        elif isinstance(line, PageRead) and not all(map(_has_a_place, line.records[-1:])):
+            raise CaptureUnreadable(f"{name}, line {number}: its last record has no sequence number")
         lines.append(line)
     return Captured(began.stream, began.time, ended, lines, is_cut=True)
+
+
+def _is_its_own_ancestor(shard: str, parents: dict[str, str | None]) -> bool:
+    # Each is looked at when it is added: there is no other circle that this could be caught in.
+    above = parents[shard]
+    while above is not None and above != shard:
+        above = parents.get(above)
+    return above is not None
+
+
+def _has_a_place(record: RecordJSON) -> bool:
+    number = record.detail.sequence_number if record.detail is not None else None
+    return number is not None and number.isdecimal()
 
 
 def _numbered_lines(file: BinaryIO, name: str) -> Iterator[tuple[int, bytes]]:

@@ -6,15 +6,18 @@ written as they came, without a look inside.
 
 from __future__ import annotations
 
-import gzip
 import os
 import threading
+import zlib
 from contextlib import suppress
-from typing import BinaryIO, NamedTuple, cast
+from io import FileIO
+from typing import NamedTuple, cast
 
 import msgspec
+import reactivex
 from reactivex import Observable, abc
 from reactivex import operators as ops
+from reactivex.scheduler import CurrentThreadScheduler
 
 from rxddbstream.client import StreamClient
 from rxddbstream.core.checkpoint import to_text
@@ -28,6 +31,7 @@ from rxddbstream.testing.captures import VERSION, Closed, End, Head, Line, Opene
 from rxddbstream.wire import RecordJSON
 
 COMPRESSION = 3  # half the time of 6, and a quarter more bytes
+GZIP = zlib.MAX_WBITS | 16  # the format
 
 _ENCODER = msgspec.json.Encoder()
 
@@ -66,13 +70,19 @@ class Capture(Stream[Change]):
     def _capture(
         self, observer: abc.ObserverBase[Change], scheduler: abc.SchedulerBase | None = None
     ) -> abc.DisposableBase:
+        if self._writer is not None and self._writer.is_writing:
+            return reactivex.throw(
+                CaptureError(
+                    f"the capture {os.fspath(self._path)} is being written, by another subscription to it; "
+                    "put ops.share() behind it, so that there is one for all"
+                )
+            ).subscribe(observer, scheduler=CurrentThreadScheduler.singleton())
         self._writer = writer = _Writer(self._path, self._overwrite, self._limit)
 
         def write(shard: ShardStream) -> ShardStream:
             writer.opened(shard)
-            pages = shard.pages.pipe(
-                ops.do_action(writer.page, on_completed=lambda: writer.closed(shard.shard.id))
-            )
+            written: Observable[Page] = shard.pages.pipe(ops.map(writer.page))
+            pages = written.pipe(ops.do_action(on_completed=lambda: writer.closed(shard.shard.id)))
             return ShardStream(shard.shard, shard.position, pages, shard.client)
 
         def subscribe(
@@ -83,7 +93,9 @@ class Capture(Stream[Change]):
         changes: Observable[Change] = Observable(subscribe)
         if self._limit is not None:
             changes = changes.pipe(ops.take(self._limit))
-        return changes.pipe(ops.finally_action(writer.end)).subscribe(observer, scheduler=scheduler)
+        # Whoever is told of the end may read the file, or subscribe again.
+        ended = changes.pipe(ops.do_action(on_error=lambda _: writer.end(), on_completed=writer.end))
+        return ended.pipe(ops.finally_action(writer.end)).subscribe(observer, scheduler=scheduler)
 
 
 def capture(
@@ -144,11 +156,20 @@ class _Writer:
         self._left = limit
         self._lock = threading.Lock()
         self._client: StreamClient | None = None
-        self._raw: BinaryIO | None = None  # the file itself; `_file` may compress into it
-        self._file: BinaryIO
+        # Without a buffer, whose rest would come after what was lost when a write has failed.
+        self._file: FileIO | None = None
+        is_packed = os.fspath(path).endswith(".gz")
+        self._packer = zlib.compressobj(COMPRESSION, zlib.DEFLATED, GZIP) if is_packed else None
         self._time = float("-inf")
         self._shards = self._changes = self._bytes = 0
         self._is_over = False
+        self._failure: CaptureError | None = None
+
+    @property
+    def is_writing(self) -> bool:
+        """Whether the file is there, and not closed yet."""
+        with self._lock:
+            return self._file is not None and not self._is_over
 
     def opened(self, stream: ShardStream) -> None:
         """A shard begins to be read."""
@@ -157,23 +178,28 @@ class _Writer:
             if self._is_over:
                 return
             self._client = stream.client
-            if self._raw is None:
+            if self._file is None:
                 self._create()
                 self._write(Head(VERSION, stream.client.arn, self._now()))
             self._write(Opened(self._now(), shard.id, shard.parent_id, _name_of(position)))
             self._shards += 1
 
-    def page(self, page: Page) -> None:
-        """A page was read."""
+    def page(self, page: Page) -> Page:
+        """A page was read; what of it is in the file, which is all that may be delivered.
+
+        Pages of several shards may wait to be delivered, and not in the order in which they were written.
+        """
         with self._lock:
-            changes = page.changes[: self._left]
-            if self._is_over or not changes:
-                return
-            records = cast(list[RecordJSON], [encodable(change.record_as_it_came) for change in changes])
-            self._write(PageRead(self._now(), page.shard_id, records))
-            self._changes += len(changes)
-            if self._left is not None:
-                self._left -= len(changes)
+            if self._failure is not None:
+                raise self._failure
+            changes = [] if self._is_over else page.changes[: self._left]
+            if changes:
+                records = cast(list[RecordJSON], [encodable(change.record_as_it_came) for change in changes])
+                self._write(PageRead(self._now(), page.shard_id, records))
+                self._changes += len(changes)
+                if self._left is not None:
+                    self._left -= len(changes)
+            return page._replace(changes=changes)
 
     def closed(self, shard_id: str) -> None:
         """A shard was read to its end."""
@@ -184,9 +210,11 @@ class _Writer:
     def end(self) -> None:
         """The capture is over; what comes now is not written."""
         with self._lock:
-            if self._raw is not None and not self._is_over:
+            if self._file is not None and not self._is_over:
                 with suppress(CaptureError):  # nobody is left to be told
                     self._write(End(self._now()))
+                    if self._packer is not None:
+                        self._append(self._packer.flush())
                 self._close()
             self._is_over = True
 
@@ -205,30 +233,36 @@ class _Writer:
             if self._overwrite and os.path.isfile(self._path):
                 os.unlink(self._path)  # others may be able to read it
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-            self._raw = self._file = os.fdopen(os.open(self._path, flags, 0o600), "wb")
+            self._file = os.fdopen(os.open(self._path, flags, 0o600), "wb", 0)
         except OSError as error:
             raise self._failed(error) from error
-        if os.fspath(self._path).endswith(".gz"):
-            self._file = cast(BinaryIO, gzip.GzipFile("", "wb", COMPRESSION, self._raw))
 
     def _write(self, line: Head | Line) -> None:
-        assert self._raw is not None
+        data = on_one_line(_ENCODER.encode(line)) + b"\n"
+        if self._packer is not None:
+            # All of it, so that a crash loses no page that was delivered.
+            data = self._packer.compress(data) + self._packer.flush(zlib.Z_SYNC_FLUSH)
+        self._append(data)
+
+    def _append(self, data: bytes) -> None:
+        assert self._file is not None
+        rest = memoryview(data)
         try:
-            self._file.write(on_one_line(_ENCODER.encode(line)) + b"\n")
-            self._file.flush()  # so that a crash loses no page that was delivered
-            self._bytes = self._raw.tell()
+            while rest:
+                rest = rest[self._file.write(rest) :]
         except OSError as error:
-            self._close()  # part of a line may be there: nothing may follow it
-            raise self._failed(error) from error
+            with suppress(OSError):
+                self._file.truncate(self._bytes)  # no part of a line, which would look like a crash
+            self._close()
+            self._failure = self._failed(error)
+            raise self._failure from error
+        self._bytes += len(data)
 
     def _close(self) -> None:
-        assert self._raw is not None
+        assert self._file is not None
         self._is_over = True
-        for file in (self._file, self._raw):
-            with suppress(OSError):
-                file.close()
         with suppress(OSError):
-            self._bytes = os.path.getsize(self._path)
+            self._file.close()
 
     def _failed(self, error: OSError) -> CaptureError:
         return CaptureError(f"the capture {os.fspath(self._path)} cannot be written: {error.strerror}")

@@ -20,7 +20,7 @@ from reactivex import abc
 from rxddbstream.checkpoints import CheckpointStore
 from rxddbstream.client import StreamClient
 from rxddbstream.core.model import Change
-from rxddbstream.core.pacing import Poll
+from rxddbstream.core.pacing import Poll, SteadyClock
 from rxddbstream.errors import ConfigurationError
 from rxddbstream.events import EventObserver
 from rxddbstream.stream import Stream, merged, shards_of
@@ -118,7 +118,8 @@ def replay_of(
         start="latest" if is_latest else "trim_horizon",
         follow=False,
         # By then the clock has passed the last line, and the answers' date, in whole seconds, shows it.
-        until=_utc(math.floor(captured.ended) + 1) if in_own_time else None,
+        # Changes may be newer: whoever captured them may have gone by another clock than the service.
+        until=_utc(math.floor(captured.ended) + in_own_time),
         # Where checkpoints are kept, a shard may wait for one that was read before.
         alignment=0.0 if not in_own_time and checkpoints is None else None,
         checkpoints=checkpoints,
@@ -148,7 +149,7 @@ class ReplayedStream:
         self._reader_now = now
         self._subscribed = now()
         self._speed = speed
-        self._latest = captured.began
+        self._clock = SteadyClock()
         self._log = StreamLog([], _utc(captured.began))
         self._pages: dict[str, list[PageRead]] = {}
         self._continued: set[str | None] = set()
@@ -193,10 +194,9 @@ class ReplayedStream:
         captured = self._captured
         if self._speed is None:
             return captured.ended
-        passed = (self._reader_now() - self._subscribed).total_seconds() * self._speed
-        # A wall clock may be set back.
-        self._latest = max(self._latest, min(captured.began + passed, captured.ended + AFTERWARDS))
-        return self._latest
+        # A wall clock may be set back: that is no time to stand still for.
+        passed = self._clock.seconds((self._reader_now() - self._subscribed).total_seconds())
+        return min(captured.began + passed * self._speed, captured.ended + AFTERWARDS)
 
     def _call(self, operation: str, arguments: dict[str, Any]) -> Answer:
         with self._lock:
