@@ -195,6 +195,8 @@ class _Poller:
     def _deliver(self, page: Page) -> None:
         self._last_change = last = page.changes[-1]
         self._observer.on_next(page)
+        if self._frontier is not None and self._frontier.done is not last:
+            return  # stopped in the middle: no window may close without the rest, and be kept as emitted
         if self._reading.keeper is not None:
             self._reading.keeper.delivered(len(page.changes))
         self._reading.progress.read(

@@ -8,10 +8,12 @@ import time
 import pytest
 from reactivex import Observable
 from reactivex import operators as ops
+from reactivex.testing import TestScheduler
 
 import rxddbstream as rxd
 import rxddbstream.running
 from rxddbstream import operators as dops
+from rxddbstream.scheduler import TimerPoolScheduler
 from rxddbstream.testing import SimulatedStream
 
 
@@ -146,3 +148,32 @@ def test_a_shard_whose_last_page_was_broken_off_has_not_ended():
     stopping.join()
     assert len(seen) == 3
     assert len(rest_of(sim, store)) >= 7
+
+
+def test_a_stop_in_the_middle_of_a_page_closes_no_window_without_the_rest():
+    # one page    0-1-2-3-4-5-...-29       a change a second
+    # stopped               #              before the subscription is disposed, as Ctrl-C does
+    # windows     [0..9] [10..19] [20..29] none may be kept as emitted that lacks a change
+    scheduler = TestScheduler()
+    scheduler.advance_to(1_000_000)
+    sim, store = SimulatedStream(scheduler=scheduler), rxd.MemoryCheckpoints()
+    for n in range(30):
+        sim.put(n)
+        scheduler.advance_by(1)
+    scheduler.advance_by(100)
+    source = rxd.changes(sim.arn, start="trim_horizon", client=sim.client, checkpoints=store, follow=False)
+    pool, stopped, windows = TimerPoolScheduler(2), threading.Event(), []
+
+    def stop_at_15(change):
+        if change.keys["id"] == 15:
+            pool.shutdown()
+            stopped.set()
+
+    count = dops.fold_window(dops.tumbling(10), fold=dops.count())
+    stopping = source.pipe(ops.do_action(stop_at_15), count)
+    subscription = stopping.subscribe(windows.append, scheduler=pool)
+    assert stopped.wait(5)
+    pool.shutdown(wait=5)
+    subscription.dispose()
+    rxd.run(source.pipe(count), windows.append)
+    assert [window.value for window in windows] == [10, 10, 10]
