@@ -19,6 +19,11 @@ import pytest
 import scenarios
 from commandline import Table
 from dynamodb_local import ACCESS_KEY, RACING, REGION, SECRET_KEY, DynamoDBLocal, missing
+from hypothesis import settings
+
+# How long an example takes is the machine's matter, and pytest-timeout's.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 LOCAL_FIXTURES = {"dynamodb_local", "racing_dynamodb_local", "scenario"}
 
