@@ -209,7 +209,9 @@ def _latest_stream(dynamodb: Any, table: str) -> str:
     arn: str | None = description.get("LatestStreamArn")
     enabled = (description.get("StreamSpecification") or {}).get("StreamEnabled")
     if not arn or not enabled:
-        raise StreamNotEnabled(f"table {table!r} has no stream. {how_to_enable_one(table)}")
+        raise StreamNotEnabled(
+            f"table {table!r} has no stream. {how_to_enable_one(table, _options_of(dynamodb))}"
+        )
     return arn
 
 
@@ -222,20 +224,33 @@ def _newest_stream(client: Any, table: str) -> str:
     if streams is None:
         raise MalformedAnswer(f"ListStreams answered without a list of the streams of table {table!r}")
     if not streams:
-        raise StreamNotEnabled(
-            f"there is no table {table!r}, or it has no stream. {how_to_enable_one(table)}"
-        )
+        advice = how_to_enable_one(table, _options_of(client))
+        raise StreamNotEnabled(f"there is no table {table!r}, or it has no stream. {advice}")
     newest = max(streams, key=lambda stream: str(stream.get("StreamLabel", "")))
     arn: str = newest["StreamArn"]
     return arn
 
 
-def how_to_enable_one(table: str) -> str:
-    """A sentence with the command that enables a stream on a table."""
+def how_to_enable_one(table: str, options: str = "") -> str:
+    """A sentence with the command that enables a stream on a table.
+
+    Args:
+        options: where the table is, such as ` --region eu-central-1`.
+    """
     return (
         f"To enable one: aws dynamodb update-table --table-name {table} "
-        "--stream-specification StreamEnabled=true,StreamViewType=NEW_AND_OLD_IMAGES"
+        f"--stream-specification StreamEnabled=true,StreamViewType=NEW_AND_OLD_IMAGES{options}"
     )
+
+
+def _options_of(client: Any) -> str:
+    """The AWS command line's options for where a client asks; the command must not go elsewhere."""
+    meta = getattr(client, "meta", None)
+    if meta is None:
+        return ""
+    region = f" --region {meta.region_name}"
+    is_aws = ".amazonaws." in meta.endpoint_url
+    return region if is_aws else f"{region} --endpoint-url {meta.endpoint_url}"
 
 
 def _no_table(table: str, client: Any) -> Callable[[str], TableNotFound]:

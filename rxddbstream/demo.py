@@ -35,7 +35,6 @@ from rxddbstream.core.model import Change
 from rxddbstream.core.pacing import Poll
 from rxddbstream.errors import StreamError
 from rxddbstream.events import EventObserver
-from rxddbstream.observers import print_summary
 from rxddbstream.running import run
 from rxddbstream.stream import changes
 
@@ -78,7 +77,8 @@ def run_demo(
     rate: float,
     count: int | None,
     events: EventObserver,
-    print_change: Callable[[Change], None] = print_summary,
+    print_change: Callable[[Change], None],
+    print_total: Callable[[str], object],
 ) -> None:
     """Print each change, and at the end how many there were; `count` of them, or for ever."""
     counts: Counter[str] = Counter()
@@ -88,14 +88,15 @@ def run_demo(
         counts[change.event_name] += 1
 
     with demo_table(rate) as table:
-        print(f"Table {table.stream} at {table.endpoint_url}; Ctrl-C ends it", file=sys.stderr, flush=True)
+        where = f"{table.endpoint_url}, region {table.region_name}"
+        print(f"Table {table.stream} at {where}; Ctrl-C ends it", file=sys.stderr, flush=True)
         source = table.changes(events=events)
         try:
             run(source if count is None else source.pipe(ops.take(count)), observe)
         finally:
             each = ", ".join(f"{counts[name]} {name}" for name in ("INSERT", "MODIFY", "REMOVE"))
             total = counts.total()
-            print(f"{total} {'change' if total == 1 else 'changes'}: {each}", flush=True)
+            print_total(f"{total} {'change' if total == 1 else 'changes'}: {each}")
 
 
 @contextmanager

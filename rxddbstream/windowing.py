@@ -14,6 +14,7 @@ overtake the changes.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from datetime import datetime
@@ -35,6 +36,8 @@ K = TypeVar("K")
 A = TypeVar("A")
 R = TypeVar("R")
 T = TypeVar("T")
+
+log = logging.getLogger("rxddbstream")
 
 LateObserver: TypeAlias = abc.ObserverBase[Change] | Callable[[Change], object]
 """Whom `late=` takes: an observer, of which `on_next` alone is called, or a function."""
@@ -280,6 +283,7 @@ class _Windowing(Generic[K, R]):
         self._span = windower.span
         self._key: Callable[[Change], Any] = key or (lambda change: None)
         self._tell_late = late.on_next if isinstance(late, abc.ObserverBase) else late
+        self._has_warned = False
         self._name = name
         self._observer = observer
         # Changes of one stream come one at a time, and so does its watermark; those of merged ones may not.
@@ -316,6 +320,14 @@ class _Windowing(Generic[K, R]):
                 change.progress.counts.was_late()
             if self._tell_late is not None:
                 self._tell_late(change)
+            elif not self._has_warned:
+                self._has_warned = True
+                log.warning(
+                    "change %s of shard %s came after its windows had closed, and is in none. More may come: "
+                    "late= gets them, lateness= waits for them, statistics().late counts them",
+                    change.sequence_number,
+                    change.shard_id,
+                )
 
     def _meet(self, progress: Any) -> None:
         """A change is the first one of its reading, or the last one was another's."""

@@ -49,7 +49,7 @@ def test_prints_changes_and_counts_them_whatever_the_environment_says() -> None:
     assert counts == f"8 changes: {', '.join(numbers)}"
     first, second, third = err.splitlines()
     assert first == "Starting a table in this process"
-    assert re.fullmatch(r"Table orders at http://127.0.0.1:\d+; Ctrl-C ends it", second)
+    assert re.fullmatch(r"Table orders at http://127.0.0.1:\d+, region eu-central-1; Ctrl-C ends it", second)
     assert third.startswith("Starting watcher for shard: ")
 
 

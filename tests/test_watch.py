@@ -612,3 +612,28 @@ def test_ctrl_c_while_the_bar_is_begun_or_ended_gives_the_cursor_back(
 def test_no_bar_where_nobody_looks(table: Table) -> None:
     _, _, err = run(*on(table, *WHOLE))
     assert "\x1b" not in err
+
+
+# --- what a script relies on --------------------------------------------------------------------
+
+
+def test_a_service_that_was_never_reached_is_a_failure_when_the_time_is_over() -> None:
+    status, out, err = run("orders", "-ps", "--for", "1s", "--endpoint-url", "http://127.0.0.1:1")
+    assert (status, out) == (1, [])
+    assert "retrying" in err
+
+
+@pytest.mark.parametrize(("closed", "status"), [(">&-", 0), ("2>&-", 0), (">&- 2>&-", 0)])
+def test_a_descriptor_that_is_closed_is_nobody_who_reads(closed: str, status: int, table: Table) -> None:
+    for command in ([*on(table, *WHOLE), "-ps"], ["shards", *on(table)], ["top", *on(table, *WHOLE)]):
+        line = f"{sys.executable} -m rxddbstream {' '.join(command)} {closed}"
+        ended = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=30)
+        assert ended.returncode == status
+        assert "Error" not in ended.stdout + ended.stderr
+
+
+def test_the_demo_gives_a_program_its_format_alone() -> None:
+    status, out, err = run("demo", "-n", "3", "--rate", "50", "-o", "json")
+    assert status == 0
+    assert [json.loads(line)["event_name"] for line in out] == ["INSERT", "INSERT", "MODIFY"]
+    assert err.endswith("3 changes: 2 INSERT, 1 MODIFY, 0 REMOVE\n")

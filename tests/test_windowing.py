@@ -158,6 +158,15 @@ def test_late_changes_go_to_an_rx_observer_as_well():
     assert [change.timestamp for change in seen] == [50]
 
 
+def test_the_first_late_change_that_nobody_gets_is_warned_of(caplog):
+    changes = reactivex.of(made("a", 5), made("a", 130), made("a", 50), made("a", 40))
+    changes.pipe(dops.fold_window(dops.tumbling(60), fold=dops.count())).subscribe(lambda _: None)
+
+    [record] = caplog.records
+    assert record.levelname == "WARNING"
+    assert "came after its windows had closed" in record.getMessage()
+
+
 def test_lateness_keeps_windows_open():
     results = []
     changes = reactivex.of(made("a", 5), made("a", 119), made("a", 50), made("a", 120), made("a", 55))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rxddbstream.cli.arguments import DONE, LOST_CHANGES, add_reading, add_stream, make_parser
+from rxddbstream.cli.arguments import add_reading, add_stream, make_parser
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -45,7 +45,7 @@ def run(args: Namespace) -> int:
         rxd.run(bounded(source, args))
     finally:
         note(f"rxddbstream: {_summary(source.written(), args.file)}")
-    return LOST_CHANGES if notes.gaps else DONE
+    return notes.status
 
 
 def _summary(written: Written, file: str) -> str:

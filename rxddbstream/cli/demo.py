@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rxddbstream.cli.arguments import DONE, add_count, make_parser, positive
@@ -30,5 +31,13 @@ def run(args: Namespace) -> int:
     note("Starting a table in this process")  # which takes a second or more
     from rxddbstream.demo import run_demo
 
-    run_demo(rate=args.rate, count=args.count, events=Notes(args.verbose), print_change=print_change)
+    # Other formats are for programs, which read no total.
+    is_for_a_person = args.query is None and {*(args.formats or ["summary"])} == {"summary"}
+    run_demo(
+        rate=args.rate,
+        count=args.count,
+        events=Notes(args.verbose),
+        print_change=print_change,
+        print_total=partial(print, flush=True) if is_for_a_person else note,
+    )
     return DONE

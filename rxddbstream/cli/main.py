@@ -28,6 +28,7 @@ log = logging.getLogger("rxddbstream")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit status."""
+    _have_outputs()
     complete()
     args = parse(sys.argv[1:] if argv is None else argv)
     if args.verbose:
@@ -54,6 +55,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             _drop_output()
         note(f"rxddbstream: error: {text}")
         return WRONG_USAGE if isinstance(error, ConfigurationError) else FAILED
+
+
+def _have_outputs() -> None:
+    # Python has None for a descriptor that is closed, and a socket would get its number.
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - for as long as the process lasts
 
 
 def _terminate(*_: object) -> NoReturn:

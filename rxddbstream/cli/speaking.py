@@ -6,6 +6,7 @@ import logging
 import sys
 import time
 
+from rxddbstream.cli.arguments import DONE, FAILED, LOST_CHANGES
 from rxddbstream.core.model import (
     Checkpointed,
     Event,
@@ -35,10 +36,13 @@ class Notes:
 
     Attributes:
         gaps: how many times changes were lost.
+        has_begun: whether a shard was opened.
+        has_failed: whether a call failed, and was to be made again.
     """
 
     def __init__(self, is_logged: bool = False) -> None:
         self.gaps = 0
+        self.has_begun = self.has_failed = False
         self._is_logged = is_logged
         self._is_advised = False
         self._retry_told_at = float("-inf")
@@ -46,7 +50,7 @@ class Notes:
     def __call__(self, event: Event) -> None:
         match event:
             case ShardOpened(shard, position):
-                self._is_advised = True  # it has worked once
+                self.has_begun = self._is_advised = True
                 self.opened(shard)
                 log.info("shard %s is read from %s", shard.id, _place(position))
             case ShardClosed(shard):
@@ -59,6 +63,7 @@ class Notes:
                 if not self._is_logged:
                     self.say(f"rxddbstream: warning: changes of shard {shard_id} were lost: {reason}")
             case Throttled(_, error, _, delay) | Retrying(_, error, _, delay):
+                self.has_failed = True
                 # Many shards fail together; one line a second tells it.
                 if not self._is_logged and time.monotonic() - self._retry_told_at >= 1.0:
                     self._retry_told_at = time.monotonic()
@@ -71,6 +76,13 @@ class Notes:
     def opened(self, shard: Shard) -> None:
         """A shard begins to be read."""
         self.say(f"Starting watcher for shard: {shard.id}")
+
+    @property
+    def status(self) -> int:
+        """The exit status of a reading that has ended by itself."""
+        if self.gaps:
+            return LOST_CHANGES
+        return FAILED if self.has_failed and not self.has_begun else DONE
 
     def say(self, text: str) -> None:
         """A line for a person."""

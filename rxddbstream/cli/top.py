@@ -16,8 +16,6 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from rxddbstream.cli.arguments import (
-    DONE,
-    LOST_CHANGES,
     add_reading,
     add_stream,
     make_parser,
@@ -124,7 +122,7 @@ def run(args: Namespace) -> int:
             with console.capture() as last:
                 console.print(draw())
             print("\n".join(line.rstrip() for line in last.get().splitlines()), flush=True)
-    return LOST_CHANGES if notes.gaps else DONE
+    return notes.status
 
 
 def _show(

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING
 
 from rxddbstream.cli.arguments import (
     COMMANDS,
-    DONE,
-    LOST_CHANGES,
     add_reading,
     add_stream,
     make_parser,
@@ -99,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
             )
     if is_empty and args.until_end:
         _explain_silence(stream, args)
-    return LOST_CHANGES if notes.gaps else DONE
+    return notes.status
 
 
 def _explain_silence(stream: Stream[Change], args: argparse.Namespace) -> None:

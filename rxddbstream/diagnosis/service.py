@@ -114,7 +114,7 @@ def check_table(dynamodb: Any, table: str, asking: Asking) -> tuple[Finding, dic
     if arn and specification.get("StreamEnabled"):
         text = f"{table} is {description.get('TableStatus', 'there')}, its stream is enabled"
         return Finding("ok", "table", text), description
-    advice = f"{how_to_enable_one(table)}{place.options}"
+    advice = how_to_enable_one(table, place.options)
     if arn:
         advice += f"\nWhat the last one had can be read for 24 hours from its end, by its ARN: {arn}"
     return Finding("fail", "table", f"table {table!r} has no stream that is enabled", advice), None
