@@ -76,7 +76,7 @@ def changes(
         ----INSERT a----INSERT b--MODIFY a-------REMOVE b----
 
     Args:
-        stream: a table's name, or a stream's ARN.
+        stream: a table's name or ARN, or a stream's ARN.
         start: `"latest"`: what is written after `subscribe` has returned, however late the service answers.
             `"trim_horizon"`: all that it still has, which is up to 24 hours. An aware datetime, or a
             timedelta (so long ago): what was written since.

@@ -6,7 +6,6 @@ import base64
 import errno
 import gzip
 import json
-import logging
 import os
 import re
 import signal
@@ -16,7 +15,7 @@ import tempfile
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -27,7 +26,6 @@ import reactivex
 from commandline import WHOLE, Table, run, start
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from moto.server import ThreadedMotoServer
 from reactivex import operators as ops
 from reactivex.subject import Subject
 from reactivex.testing import TestScheduler
@@ -1014,16 +1012,6 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 
 
 # The command line
-
-
-@pytest.fixture(scope="module")
-def endpoint(no_real_aws: None) -> Iterator[str]:
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
 
 
 @pytest.fixture

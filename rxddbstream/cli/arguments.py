@@ -102,21 +102,17 @@ def add_stream(parser: argparse.ArgumentParser) -> None:
     where.add_argument("--endpoint-url", metavar="URL", help="another one, such as http://localhost:8000")
 
 
-def add_reading(parser: argparse.ArgumentParser, *, start: str = "latest") -> Any:
-    """Which part of the stream is read; returns the group, for more of it.
-
-    Args:
-        start: where it begins by default.
-    """
+def add_reading(parser: argparse.ArgumentParser) -> Any:
+    """Which part of the stream is read; returns the group, for more of it."""
     read = parser.add_argument_group("what is read")
     read.add_argument(
         "--start",
         "--since",
-        default=start,
+        default="latest",
         metavar="WHEN",
         help="latest, trim-horizon (all that DynamoDB keeps: 24 hours), how long ago, such as 90s, 15m, "
         "2h30m or 1d, or a time, such as 2026-01-31T12:00 (local, unless it has an offset); by default "
-        f"{start}",
+        "latest",
     )
     read.add_argument(
         "--until-end", "--no-follow", action="store_true", help="end with what was there at the start"

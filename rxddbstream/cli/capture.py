@@ -35,14 +35,14 @@ def parser() -> ArgumentParser:
 def run(args: Namespace) -> int:
     """Do it; returns the exit status."""
     import rxddbstream as rxd
-    from rxddbstream.cli.opening import bounded, open_shards
+    from rxddbstream.cli.opening import for_a_while, open_shards
     from rxddbstream.cli.speaking import Notes, note
     from rxddbstream.testing import capture
 
     notes = Notes(args.verbose)
     source = capture(open_shards(args, notes), args.file, overwrite=args.force, limit=args.count)
     try:
-        rxd.run(bounded(source, args))
+        rxd.run(for_a_while(source, args))
     finally:
         note(f"rxddbstream: {_summary(source.written(), args.file)}")
     return notes.status
@@ -51,6 +51,7 @@ def run(args: Namespace) -> int:
 def _summary(written: Written, file: str) -> str:
     if not written.shards:
         return "nothing was captured"
-    changes = f"{written.changes:,} change{'s' if written.changes != 1 else ''}"
-    shards = f"{written.shards:,} shard{'s' if written.shards != 1 else ''}"
+    from rxddbstream.core.texts import counted
+
+    changes, shards = counted(written.changes, "change"), counted(written.shards, "shard")
     return f"captured {changes} of {shards}: {written.bytes:,} bytes in {file}"

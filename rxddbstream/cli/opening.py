@@ -67,11 +67,11 @@ def bounded(source: Observable[T], args: Namespace) -> Observable[T]:
 
     if args.count is not None:
         source = source.pipe(ops.take(args.count))
-    return source if args.seconds is None else _for(args.seconds, source)
+    return for_a_while(source, args)
 
 
-def _for(seconds: float, source: Observable[T]) -> Observable[T]:
-    """What comes in so many seconds; a `TimerPoolScheduler` ends with it.
+def for_a_while(source: Observable[T], args: Namespace) -> Observable[T]:
+    """What comes before `--for` is over, if it is given; a `TimerPoolScheduler` ends with it.
 
     `ops.take_with_time` would lose changes: while it disposes, from the outside in, others are still
     delivered, dropped by the operators that are disposed already, and kept as done in a checkpoint.
@@ -80,6 +80,9 @@ def _for(seconds: float, source: Observable[T]) -> Observable[T]:
     from reactivex.disposable import CompositeDisposable
 
     from rxddbstream.scheduler import TimerPoolScheduler
+
+    if args.seconds is None:
+        return source
 
     def subscribe(
         observer: abc.ObserverBase[T], scheduler: abc.SchedulerBase | None = None
@@ -91,7 +94,7 @@ def _for(seconds: float, source: Observable[T]) -> Observable[T]:
                 scheduler.shutdown()  # which stops all deliveries
             observer.on_completed()
 
-        timer = scheduler.schedule_relative(seconds, end)
+        timer = scheduler.schedule_relative(args.seconds, end)
         return CompositeDisposable(timer, source.subscribe(observer, scheduler=scheduler))
 
     return Observable(subscribe)
