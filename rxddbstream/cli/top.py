@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 EXIT_PATIENCE = 0.5  # seconds that threads are given to end
 NOTE_LASTS = 30.0  # seconds
 FASTEST = 0.1  # seconds between two pictures
-LONGEST_WAIT = 3600.0  # more than 292 years are too many for a wait
+SLICE = 0.5  # seconds
 
 ABOUT = """\
 Show, live, how many changes a stream has, shard by shard, how far the reading is behind, and what
@@ -176,10 +176,15 @@ class _Alarm:
 
     def wait(self, seconds: float) -> bool:
         """Wait so long at most; whether it was ended before."""
-        try:
-            self._rings.get(timeout=min(seconds, LONGEST_WAIT))
-        except Empty:
-            return False
+        until = time.monotonic() + seconds
+        while True:
+            try:
+                # In slices: a Ctrl-C that comes right before a wait would be heard when that is over.
+                self._rings.get(timeout=max(0.0, min(until - time.monotonic(), SLICE)))
+                break
+            except Empty:
+                if time.monotonic() >= until:
+                    return False
         with contextlib.suppress(Empty):
             while True:  # until all that came meanwhile are taken
                 self._rings.get_nowait()
