@@ -18,22 +18,22 @@ if TYPE_CHECKING:
 
     from rxddbstream import testing as testing
     from rxddbstream.checkpoints import CheckpointStore, MemoryCheckpoints, SqliteCheckpoints
-    from rxddbstream.core.model import (
-        Change,
-        Checkpointed,
-        Event,
-        Gap,
-        Retrying,
-        Shard,
-        ShardClosed,
-        ShardOpened,
-        Throttled,
-    )
     from rxddbstream.core.pacing import Poll
     from rxddbstream.core.tree import ListedShard, ShardContent, ShardTree
     from rxddbstream.delivery import ShardStream
     from rxddbstream.dynamodb_checkpoints import DynamoDBCheckpoints
     from rxddbstream.listing import lineage
+    from rxddbstream.model.change import Change
+    from rxddbstream.model.events import (
+        Checkpointed,
+        Event,
+        Gap,
+        Retrying,
+        ShardClosed,
+        ShardOpened,
+        Throttled,
+    )
+    from rxddbstream.model.shard import Shard
     from rxddbstream.observers import print_change_record, print_json, print_summary
     from rxddbstream.progress import Statistics
     from rxddbstream.running import aiterate, iterate, run
@@ -46,15 +46,15 @@ _HOME = {
     "CheckpointStore": "checkpoints",
     "MemoryCheckpoints": "checkpoints",
     "SqliteCheckpoints": "checkpoints",
-    "Change": "core.model",
-    "Checkpointed": "core.model",
-    "Event": "core.model",
-    "Gap": "core.model",
-    "Retrying": "core.model",
-    "Shard": "core.model",
-    "ShardClosed": "core.model",
-    "ShardOpened": "core.model",
-    "Throttled": "core.model",
+    "Change": "model.change",
+    "Checkpointed": "model.events",
+    "Event": "model.events",
+    "Gap": "model.events",
+    "Retrying": "model.events",
+    "Shard": "model.shard",
+    "ShardClosed": "model.events",
+    "ShardOpened": "model.events",
+    "Throttled": "model.events",
     "Poll": "core.pacing",
     "ShardContent": "core.tree",
     "ListedShard": "core.tree",

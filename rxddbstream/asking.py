@@ -15,9 +15,9 @@ from reactivex import abc
 
 from rxddbstream.client import StreamClient
 from rxddbstream.core import pacing
-from rxddbstream.core.model import Shard
 from rxddbstream.errors import RequestFailed, TransientError
 from rxddbstream.events import EventSink
+from rxddbstream.model.shard import Shard
 from rxddbstream.progress import Counts
 from rxddbstream.retrying import Failures
 from rxddbstream.stepping import Wait

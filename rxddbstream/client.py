@@ -13,18 +13,13 @@ from typing import Any, NamedTuple
 
 import botocore.exceptions as botocore_errors
 
-from rxddbstream.core.messages import Iterator, Records
-from rxddbstream.core.model import Change, Shard
-from rxddbstream.core.position import After, AtTime, Latest, Position, TrimHorizon
-from rxddbstream.core.record import EncodedRecord
-from rxddbstream.errors import (
-    DecodeError,
-    MalformedAnswer,
-    ShardNotFound,
-    StreamError,
-    StreamNotFound,
-)
+from rxddbstream.errors import DecodeError, MalformedAnswer, ShardNotFound, StreamError, StreamNotFound
 from rxddbstream.explain import explain
+from rxddbstream.model.change import Change
+from rxddbstream.model.messages import Iterator, Records
+from rxddbstream.model.position import After, AtTime, Latest, Position, TrimHorizon
+from rxddbstream.model.record import EncodedRecord
+from rxddbstream.model.shard import Shard
 
 
 class ShardPage(NamedTuple):

@@ -16,8 +16,9 @@ from reactivex.disposable import CompositeDisposable, Disposable, SingleAssignme
 from reactivex.scheduler import CurrentThreadScheduler
 
 from rxddbstream.client import StreamClient
-from rxddbstream.core.model import Change, Page, Shard
-from rxddbstream.core.position import Position
+from rxddbstream.model.change import Change, Page
+from rxddbstream.model.position import Position
+from rxddbstream.model.shard import Shard
 from rxddbstream.scheduler import TimerPoolScheduler
 
 OPENING_PATIENCE = 2.0  # seconds that a delivery waits for the outermost `subscribe` to return

@@ -27,18 +27,12 @@ from rxddbstream.client import StreamClient
 from rxddbstream.core import pacing
 from rxddbstream.core.checkpoint import BEGAN, SEEN, START, WINDOWS
 from rxddbstream.core.lineage import Lineage, Ready
-from rxddbstream.core.model import Shard
-from rxddbstream.core.position import AtTime, Latest, Position, Start, TrimHorizon, resolve
 from rxddbstream.delivery import ShardStream
-from rxddbstream.errors import (
-    IteratorTrimmed,
-    ShardNotFound,
-    StreamDisabled,
-    StreamError,
-    StreamNotFound,
-)
+from rxddbstream.errors import IteratorTrimmed, ShardNotFound, StreamDisabled, StreamError, StreamNotFound
 from rxddbstream.events import EventObserver, EventSink
 from rxddbstream.keeping import Keeper
+from rxddbstream.model.position import AtTime, Latest, Position, Start, TrimHorizon, resolve
+from rxddbstream.model.shard import Shard
 from rxddbstream.polling import pages
 from rxddbstream.progress import Progress
 from rxddbstream.reading import OnGap, Reading

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from reactivex import abc
 
-from rxddbstream.core.model import Event, Retrying, Throttled
+from rxddbstream.model.events import Event, Retrying, Throttled
 
 MOST_WAITING = 10_000
 

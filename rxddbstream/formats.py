@@ -14,11 +14,11 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
-from rxddbstream.core.diff import diff_of
-from rxddbstream.core.model import Change
-from rxddbstream.core.paths import MISSING, look_up, parse_path
-from rxddbstream.core.record import as_json
 from rxddbstream.errors import ConfigurationError
+from rxddbstream.model.change import Change
+from rxddbstream.model.diff import diff_of
+from rxddbstream.model.paths import MISSING, look_up, parse_path
+from rxddbstream.model.record import as_json
 
 Role: TypeAlias = Literal["", "event", "time", "added", "removed", "changed"]
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from queue import Empty
 from typing import Any, Generic, TypeVar
 
-from rxddbstream.core.model import Change, place_of
 from rxddbstream.errors import HeldTooLate
+from rxddbstream.model.change import Change, place_of
 
 T = TypeVar("T")
 

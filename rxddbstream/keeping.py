@@ -13,12 +13,12 @@ from reactivex.disposable import MultipleAssignmentDisposable
 
 from rxddbstream.checkpoints import CheckpointStore
 from rxddbstream.core.checkpoint import BEGAN, SEEN, SHARD_END, START, WINDOWS, from_text, to_text
-from rxddbstream.core.frontier import Frontier
-from rxddbstream.core.model import Checkpointed
-from rxddbstream.core.position import AtTime, Latest, Position, TrimHorizon
-from rxddbstream.core.windowed import microseconds, utc
 from rxddbstream.errors import CheckpointError, CheckpointUnreadable, StreamError, TransientError
 from rxddbstream.events import EventSink
+from rxddbstream.model.events import Checkpointed
+from rxddbstream.model.frontier import Frontier
+from rxddbstream.model.position import AtTime, Latest, Position, TrimHorizon
+from rxddbstream.model.times import microseconds, utc
 
 SIGN_OF_LIFE_EVERY = timedelta(minutes=1)
 

@@ -12,22 +12,8 @@ from typing import Any
 from reactivex import Observable, abc
 from reactivex.disposable import MultipleAssignmentDisposable
 
-from rxddbstream.core import model, pacing
-from rxddbstream.core.frontier import Frontier
+from rxddbstream.core import pacing
 from rxddbstream.core.lineage import Ready
-from rxddbstream.core.messages import (
-    Answer,
-    Fault,
-    GetIterator,
-    GetRecords,
-    Iterator,
-    Listed,
-    LookUp,
-    Records,
-    Request,
-)
-from rxddbstream.core.model import Gap, Page, ShardClosed, ShardOpened
-from rxddbstream.core.position import AtTime, Latest, Position
 from rxddbstream.core.reader import ShardReader
 from rxddbstream.errors import (
     IteratorExpired,
@@ -38,6 +24,21 @@ from rxddbstream.errors import (
     ShardNotFound,
     TransientError,
 )
+from rxddbstream.model.change import Change, Page
+from rxddbstream.model.events import Gap, ShardClosed, ShardOpened
+from rxddbstream.model.frontier import Frontier
+from rxddbstream.model.messages import (
+    Answer,
+    Fault,
+    GetIterator,
+    GetRecords,
+    Iterator,
+    Listed,
+    LookUp,
+    Records,
+    Request,
+)
+from rxddbstream.model.position import AtTime, Latest, Position
 from rxddbstream.reading import Reading
 from rxddbstream.retrying import Failures
 
@@ -82,7 +83,7 @@ class _Poller:
         self._is_delivering = False
         self._ahead: tuple[Request, Answer | Exception] | None = None
         self._opened = False
-        self._last_change: model.Change | None = None
+        self._last_change: Change | None = None
         self._refusals = 0  # in a row; an iterator that is made may still be refused when it is used
         self._failures = Failures(reading.poll, reading.jitter)
         self._frontier: Frontier | None = None

@@ -18,10 +18,10 @@ from reactivex import abc
 from reactivex.disposable import Disposable
 
 from rxddbstream.core.lineage import Ready
-from rxddbstream.core.model import Shard
-from rxddbstream.core.position import AtTime, Latest
-from rxddbstream.core.record import EncodedRecord
 from rxddbstream.core.watermark import SETTLING, Watermark
+from rxddbstream.model.position import AtTime, Latest
+from rxddbstream.model.record import EncodedRecord
+from rxddbstream.model.shard import Shard
 
 ALIGNMENT = 60.0
 """How many seconds a shard may be ahead of the slowest, at least, where windows are open."""

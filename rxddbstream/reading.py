@@ -14,10 +14,11 @@ from reactivex import abc
 
 from rxddbstream.client import StreamClient
 from rxddbstream.core import pacing
-from rxddbstream.core.model import Gap, Shard
 from rxddbstream.errors import DataTrimmed
 from rxddbstream.events import EventSink
 from rxddbstream.keeping import Keeper
+from rxddbstream.model.events import Gap
+from rxddbstream.model.shard import Shard
 from rxddbstream.progress import Progress
 
 OnGap = Literal["raise", "skip"]

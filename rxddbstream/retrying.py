@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from rxddbstream.core import model, pacing
-from rxddbstream.errors import Throttled, TransientError
+from rxddbstream.core import pacing
+from rxddbstream.errors import Throttled as Throttling
+from rxddbstream.errors import TransientError
 from rxddbstream.events import EventSink
+from rxddbstream.model.events import Retrying, Throttled
 
 log = logging.getLogger("rxddbstream")
 
@@ -39,5 +41,5 @@ class Failures:
     def report(self, events: EventSink, shard_id: str | None, error: TransientError, delay: float) -> None:
         """Tell of the last one."""
         log.warning("%s; attempt %d, the next in %.2f s", error, self._count, delay)
-        kind = model.Throttled if isinstance(error, Throttled) else model.Retrying
+        kind = Throttled if isinstance(error, Throttling) else Retrying
         events.emit(kind(shard_id, error, self._count, delay))

@@ -14,12 +14,13 @@ from typing import Any, TypeVar, overload
 from reactivex import Observable, defer
 from reactivex import operators as ops
 
-from rxddbstream.core.diff import Diff, diff_of, has_changed
-from rxddbstream.core.model import RETENTION, Change
-from rxddbstream.core.paths import Path, parse_path
 from rxddbstream.core.pattern import compile_pattern
 from rxddbstream.core.recent import Recent
 from rxddbstream.core.windows import Seconds
+from rxddbstream.model.change import Change
+from rxddbstream.model.diff import Diff, diff_of, has_changed
+from rxddbstream.model.paths import Path, parse_path
+from rxddbstream.model.shard import RETENTION
 
 K = TypeVar("K", bound=Hashable)
 

@@ -28,9 +28,9 @@ from reactivex.disposable import CompositeDisposable, Disposable
 from rxddbstream import handover
 from rxddbstream.core.folds import Fold
 from rxddbstream.core.folds import fold as fold_of
-from rxddbstream.core.model import Change
 from rxddbstream.core.windows import Closed, Seconds, Took, Windower, WindowResult, Windows
 from rxddbstream.errors import ConfigurationError
+from rxddbstream.model.change import Change
 
 K = TypeVar("K")
 A = TypeVar("A")

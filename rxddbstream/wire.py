@@ -2,7 +2,7 @@
 
 botocore spends more than a hundred microseconds a record on walking through the answer with the service's
 model in hand. Here a page is split into its records, whose images stay JSON until somebody asks for
-them; see `rxddbstream.core.record`. All else stays botocore's: credentials, signing, endpoints, events,
+them; see `rxddbstream.model.record`. All else stays botocore's: credentials, signing, endpoints, events,
 errors, the other operations, and any answer that is not as DynamoDB documents it.
 
 botocore's sessions take another factory of parsers as a component; see `accelerated`.
@@ -18,8 +18,8 @@ import botocore.parsers
 import botocore.session
 import msgspec
 
-from rxddbstream.core.record import EncodedRecord
 from rxddbstream.errors import DecodeError
+from rxddbstream.model.record import EncodedRecord
 
 
 class RecordJSON(EncodedRecord):

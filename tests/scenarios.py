@@ -33,8 +33,8 @@ from dynamodb_local import RACING, DynamoDBLocal
 
 import rxddbstream as rxd
 from rxddbstream.core.checkpoint import from_text
-from rxddbstream.core.position import After, Position
 from rxddbstream.errors import StreamError
+from rxddbstream.model.position import After, Position
 
 CONSUMER = Path(__file__).with_name("consumer.py")
 AT_ONCE = 4  # more of them get too little of two processors to keep up with the clock

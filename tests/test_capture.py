@@ -34,15 +34,11 @@ import rxddbstream as rxd
 from rxddbstream import operators as dops
 from rxddbstream.cli.arguments import parse
 from rxddbstream.client import StreamClient
-from rxddbstream.core.model import Page, Shard
-from rxddbstream.core.position import TrimHorizon
 from rxddbstream.delivery import ShardStream
-from rxddbstream.errors import (
-    CaptureError,
-    CaptureUnreadable,
-    ConfigurationError,
-    StreamDisabled,
-)
+from rxddbstream.errors import CaptureError, CaptureUnreadable, ConfigurationError, StreamDisabled
+from rxddbstream.model.change import Page
+from rxddbstream.model.position import TrimHorizon
+from rxddbstream.model.shard import Shard
 from rxddbstream.progress import Counts
 from rxddbstream.stream import Stream
 from rxddbstream.testing import SimulatedStream, Written, build_shards, capture, replay

@@ -35,7 +35,6 @@ from reading import Reader, ids
 import rxddbstream as rxd
 from rxddbstream import operators as dops
 from rxddbstream.core.checkpoint import from_text, to_text
-from rxddbstream.core.position import After, AtTime, TrimHorizon
 from rxddbstream.errors import (
     CheckpointError,
     CheckpointLocked,
@@ -47,6 +46,7 @@ from rxddbstream.errors import (
     Throttled,
     TransientError,
 )
+from rxddbstream.model.position import After, AtTime, TrimHorizon
 from rxddbstream.testing import SimulatedStream
 
 STREAM = "arn:aws:dynamodb:us-east-1:123456789012:table/orders/stream/2026-01-31T12:00:00.000"

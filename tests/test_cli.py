@@ -23,9 +23,9 @@ import rxddbstream as rxd
 from rxddbstream.cli import opening, speaking
 from rxddbstream.cli.arguments import COMMANDS, parse
 from rxddbstream.cli.main import main
-from rxddbstream.core.position import AtTime, TrimHorizon
 from rxddbstream.errors import ConnectionLost
 from rxddbstream.errors import Throttled as ThrottledError
+from rxddbstream.model.position import AtTime, TrimHorizon
 
 
 @pytest.fixture(scope="module")

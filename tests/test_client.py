@@ -21,8 +21,6 @@ from moto import mock_aws
 import rxddbstream.connecting
 from rxddbstream.client import StreamClient
 from rxddbstream.connecting import connect
-from rxddbstream.core.model import Shard
-from rxddbstream.core.position import After, AtTime, Latest, Position, TrimHorizon
 from rxddbstream.errors import (
     AccessDenied,
     ConfigurationError,
@@ -40,6 +38,8 @@ from rxddbstream.errors import (
     TableNotFound,
     Throttled,
 )
+from rxddbstream.model.position import After, AtTime, Latest, Position, TrimHorizon
+from rxddbstream.model.shard import Shard
 
 TABLE_ARN = "arn:aws:dynamodb:eu-west-1:123456789012:table/orders"
 ARN = f"{TABLE_ARN}/stream/2026-01-31T12:00:00.000"

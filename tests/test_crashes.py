@@ -11,7 +11,7 @@ import pytest
 from scenarios import ITEMS, KILLS, RATE, Result
 
 from rxddbstream.core.checkpoint import from_text
-from rxddbstream.core.position import After
+from rxddbstream.model.position import After
 
 ENDED = 10**40  # stands for a shard's end, beyond any sequence number
 

@@ -8,9 +8,9 @@ import time
 import pytest
 from reactivex import Observer
 
-from rxddbstream.core.model import Event, Gap, Retrying, Throttled
 from rxddbstream.errors import ServiceUnavailable
 from rxddbstream.events import MOST_WAITING, EventSink
+from rxddbstream.model.events import Event, Gap, Retrying, Throttled
 
 
 def event(number: int) -> Event:

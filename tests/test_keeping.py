@@ -9,9 +9,9 @@ import pytest
 from reactivex.testing import TestScheduler
 
 import rxddbstream as rxd
-from rxddbstream.core.position import TrimHorizon
 from rxddbstream.events import EventSink
 from rxddbstream.keeping import Keeper
+from rxddbstream.model.position import TrimHorizon
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 

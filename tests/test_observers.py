@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from rxddbstream.core.model import Change
 from rxddbstream.formats import summary, text_of, to_json
+from rxddbstream.model.change import Change
 from rxddbstream.observers import print_change_record, print_json, print_summary
 
 

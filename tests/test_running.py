@@ -23,11 +23,11 @@ from reactivex.subject import ReplaySubject, Subject
 import rxddbstream as rxd
 from rxddbstream import operators as dops
 from rxddbstream.core.checkpoint import from_text
-from rxddbstream.core.frontier import Frontier
-from rxddbstream.core.model import Change
-from rxddbstream.core.position import After, TrimHorizon
 from rxddbstream.errors import AccessDenied
 from rxddbstream.handover import Ended, Handover
+from rxddbstream.model.change import Change
+from rxddbstream.model.frontier import Frontier
+from rxddbstream.model.position import After, TrimHorizon
 from rxddbstream.testing import SimulatedStream
 
 QUICK = rxd.Poll(fastest=0.01, slowest=0.05)

@@ -21,11 +21,7 @@ from reactivex.testing import TestScheduler
 
 import rxddbstream as rxd
 from rxddbstream import operators as dops
-from rxddbstream.core.messages import Records
-from rxddbstream.core.model import Change
-from rxddbstream.core.position import TrimHorizon
 from rxddbstream.core.reader import ProtocolError, ShardReader
-from rxddbstream.core.record import EncodedRecord
 from rxddbstream.errors import (
     CheckpointError,
     ConfigurationError,
@@ -34,6 +30,10 @@ from rxddbstream.errors import (
     StreamError,
     TransientError,
 )
+from rxddbstream.model.change import Change
+from rxddbstream.model.messages import Records
+from rxddbstream.model.position import TrimHorizon
+from rxddbstream.model.record import EncodedRecord
 from rxddbstream.testing import Faults, SimulatedStream
 from rxddbstream.wire import RecordJSON
 

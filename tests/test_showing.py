@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import rxddbstream as rxd
-from rxddbstream.core.showing import LONGEST, MOST_ROWS
+from rxddbstream.model.html import LONGEST, MOST_ROWS
 from rxddbstream.testing import SimulatedStream
 from rxddbstream.wire import accelerated
 

@@ -20,10 +20,10 @@ from reading import Mortal
 import rxddbstream as rxd
 import rxddbstream.discovery
 from rxddbstream import operators as dops
-from rxddbstream.core.frontier import Frontier
 from rxddbstream.core.watermark import SETTLING
 from rxddbstream.errors import ConfigurationError, HeldTooLate
 from rxddbstream.keeping import Keeper
+from rxddbstream.model.frontier import Frontier
 from rxddbstream.progress import Progress
 from rxddbstream.testing import Faults, SimulatedStream
 

@@ -18,9 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rxddbstream.connecting import connect
-from rxddbstream.core.model import Change
-from rxddbstream.core.values import decode_item
 from rxddbstream.errors import DecodeError
+from rxddbstream.model.change import Change
+from rxddbstream.model.values import decode_item
 from rxddbstream.testing import SimulatedStream
 from rxddbstream.wire import RecordJSON, accelerated
 

@@ -131,7 +131,7 @@ def add_count(parser: Any) -> None:
 
 def seconds(text: str) -> float:
     """How long, of `90s`, `5m` or `2h30m`."""
-    from rxddbstream.core.position import duration
+    from rxddbstream.model.position import duration
 
     try:
         length = duration(text)

@@ -51,7 +51,7 @@ def run(args: Namespace) -> int:
 def _summary(written: Written, file: str) -> str:
     if not written.shards:
         return "nothing was captured"
-    from rxddbstream.core.texts import counted
+    from rxddbstream.model.words import counted
 
     changes, shards = counted(written.changes, "change"), counted(written.shards, "shard")
     return f"captured {changes} of {shards}: {written.bytes:,} bytes in {file}"

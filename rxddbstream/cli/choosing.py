@@ -14,7 +14,7 @@ from rxddbstream.errors import ConfigurationError
 if TYPE_CHECKING:
     from reactivex import Observable
 
-    from rxddbstream.core.model import Change
+    from rxddbstream.model.change import Change
 
 EVENTS = ("INSERT", "MODIFY", "REMOVE")
 

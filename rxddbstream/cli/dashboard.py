@@ -12,7 +12,7 @@ from rich.text import Text
 
 from rxddbstream.cli.rates import ShardRow, Snapshot
 from rxddbstream.core.pricing import in_dollars
-from rxddbstream.core.texts import counted, length, shortened
+from rxddbstream.model.words import counted, length, shortened
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 ASCII_BLOCKS = "_.:-=+*#"

@@ -9,18 +9,18 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rxddbstream.cli.speaking import Notes, note
-from rxddbstream.core.model import RETENTION
-from rxddbstream.core.position import AtTime, Position, resolve
 from rxddbstream.errors import ConfigurationError
+from rxddbstream.model.position import AtTime, Position, resolve
+from rxddbstream.model.shard import RETENTION
 
 if TYPE_CHECKING:
     from argparse import Namespace
 
     from reactivex import Observable
 
-    from rxddbstream.core.model import Change
     from rxddbstream.core.pacing import Poll
     from rxddbstream.delivery import ShardStream
+    from rxddbstream.model.change import Change
     from rxddbstream.stream import Stream
 
 T = TypeVar("T")

@@ -11,8 +11,8 @@ from rxddbstream.cli.colours import add_color, brush_of
 from rxddbstream.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from rxddbstream.core.model import Change
     from rxddbstream.formats import Line
+    from rxddbstream.model.change import Change
 
 FORMATS = ("record", "summary", "json", "dynamodb-json", "diff")
 TEMPLATE = "template="

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, NamedTuple, TypeAlias
 
-from rxddbstream.core.model import Change, Event, ShardClosed, ShardOpened
 from rxddbstream.core.pricing import price, price_a_month
+from rxddbstream.model.change import Change
+from rxddbstream.model.events import Event, ShardClosed, ShardOpened
 from rxddbstream.progress import Statistics
 
 WINDOW = 10.0

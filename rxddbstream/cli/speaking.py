@@ -7,18 +7,10 @@ import sys
 import time
 
 from rxddbstream.cli.arguments import DONE, FAILED, LOST_CHANGES
-from rxddbstream.core.model import (
-    Checkpointed,
-    Event,
-    Gap,
-    Retrying,
-    Shard,
-    ShardClosed,
-    ShardOpened,
-    Throttled,
-)
-from rxddbstream.core.position import After, AtTime, Latest, Position, TrimHorizon
 from rxddbstream.errors import ConnectionLost, StreamError
+from rxddbstream.model.events import Checkpointed, Event, Gap, Retrying, ShardClosed, ShardOpened, Throttled
+from rxddbstream.model.position import After, AtTime, Latest, Position, TrimHorizon
+from rxddbstream.model.shard import Shard
 
 log = logging.getLogger("rxddbstream")
 

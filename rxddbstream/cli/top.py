@@ -15,12 +15,7 @@ from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from rxddbstream.cli.arguments import (
-    add_reading,
-    add_stream,
-    make_parser,
-    positive,
-)
+from rxddbstream.cli.arguments import add_reading, add_stream, make_parser, positive
 from rxddbstream.cli.speaking import Notes
 from rxddbstream.errors import ConfigurationError
 from rxddbstream.formats import printable
@@ -32,7 +27,9 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from rxddbstream.cli.rates import Rates
-    from rxddbstream.core.model import Change, Event, Shard
+    from rxddbstream.model.change import Change
+    from rxddbstream.model.events import Event
+    from rxddbstream.model.shard import Shard
 
 EXIT_PATIENCE = 0.5  # seconds that threads are given to end
 NOTE_LASTS = 30.0  # seconds
@@ -85,7 +82,7 @@ def run(args: Namespace) -> int:
     from rxddbstream.cli.rates import LINGERING, Rates
     from rxddbstream.cli.terminal import can_draw
     from rxddbstream.core.pacing import Poll
-    from rxddbstream.core.texts import table_of
+    from rxddbstream.model.words import table_of
 
     console = Console()
     is_live = console.is_terminal and not console.is_dumb_terminal

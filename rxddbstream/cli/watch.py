@@ -8,17 +8,12 @@ import logging
 import sys
 from typing import TYPE_CHECKING
 
-from rxddbstream.cli.arguments import (
-    COMMANDS,
-    add_reading,
-    add_stream,
-    make_parser,
-)
+from rxddbstream.cli.arguments import COMMANDS, add_reading, add_stream, make_parser
 from rxddbstream.cli.choosing import add_choosing, chosen
 from rxddbstream.cli.printing import add_printing, printer_of
 
 if TYPE_CHECKING:
-    from rxddbstream.core.model import Change
+    from rxddbstream.model.change import Change
     from rxddbstream.stream import Stream
 
 USAGE = """rxddbstream STREAM [options]

@@ -22,7 +22,8 @@ from math import inf
 from typing import Generic, TypeVar
 
 from rxddbstream.core.folds import Fold
-from rxddbstream.core.windowed import NOTHING, TAKEN, Closed, Took, WindowResult, Windows, microseconds, utc
+from rxddbstream.core.windowed import NOTHING, TAKEN, Closed, Took, WindowResult, Windows
+from rxddbstream.model.times import microseconds, utc
 
 K = TypeVar("K")
 T = TypeVar("T")

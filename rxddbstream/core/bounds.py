@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import dropwhile
 
-from rxddbstream.core.model import Change
-from rxddbstream.core.position import AtTime
+from rxddbstream.model.change import Change
+from rxddbstream.model.position import AtTime
 
 
 @dataclass(slots=True)

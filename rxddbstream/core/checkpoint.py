@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from rxddbstream.core.position import After, AtTime, Latest, Position, TrimHorizon
+from rxddbstream.model.position import After, AtTime, Latest, Position, TrimHorizon
 
 SHARD_END = "2 SHARD_END"
 START, BEGAN, SEEN = "*start", "*began", "*seen"

@@ -18,7 +18,7 @@ from datetime import datetime
 from html import escape
 from typing import TYPE_CHECKING, NamedTuple
 
-from rxddbstream.core.texts import counted, length
+from rxddbstream.model.words import counted, length
 
 if TYPE_CHECKING:
     from rxddbstream.core.tree import ListedShard, ShardContent

@@ -22,8 +22,9 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from rxddbstream.core.model import Gap, Shard, outlived_retention
-from rxddbstream.core.position import After, AtTime, Latest, Position, TrimHorizon
+from rxddbstream.model.events import Gap
+from rxddbstream.model.position import After, AtTime, Latest, Position, TrimHorizon
+from rxddbstream.model.shard import Shard, outlived_retention
 
 ABSENT_FOR = timedelta(minutes=10)  # until a shard that is listed no more is taken for gone
 

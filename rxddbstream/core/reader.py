@@ -49,8 +49,10 @@ from enum import Enum, auto
 from typing import Any
 
 from rxddbstream.core.bounds import Bounds
-from rxddbstream.core.frontier import Frontier
-from rxddbstream.core.messages import (
+from rxddbstream.model.change import Change, Page
+from rxddbstream.model.events import Gap
+from rxddbstream.model.frontier import Frontier
+from rxddbstream.model.messages import (
     Answer,
     Fault,
     GetIterator,
@@ -61,8 +63,8 @@ from rxddbstream.core.messages import (
     Records,
     Request,
 )
-from rxddbstream.core.model import Change, Gap, Page, Shard, outlived_retention
-from rxddbstream.core.position import After, AtTime, Latest, Position, TrimHorizon
+from rxddbstream.model.position import After, AtTime, Latest, Position, TrimHorizon
+from rxddbstream.model.shard import Shard, outlived_retention
 
 EMPTY_PAGES_AT_TIP = 20
 EMPTY_PAGES_WHEN_LATE = 4

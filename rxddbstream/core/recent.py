@@ -12,8 +12,8 @@ from datetime import timedelta
 from math import inf
 from typing import Generic, TypeVar
 
-from rxddbstream.core.model import Change
 from rxddbstream.errors import ConfigurationError
+from rxddbstream.model.change import Change
 
 K = TypeVar("K", bound=Hashable)
 

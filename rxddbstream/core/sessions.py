@@ -34,17 +34,8 @@ from itertools import count
 from typing import Generic, NamedTuple, TypeVar
 
 from rxddbstream.core.folds import Fold
-from rxddbstream.core.windowed import (
-    END_OF_TIME,
-    NOTHING,
-    TAKEN,
-    Closed,
-    Took,
-    WindowResult,
-    Windows,
-    microseconds,
-    utc,
-)
+from rxddbstream.core.windowed import NOTHING, TAKEN, Closed, Took, WindowResult, Windows
+from rxddbstream.model.times import END_OF_TIME, microseconds, utc
 
 K = TypeVar("K")
 T = TypeVar("T")

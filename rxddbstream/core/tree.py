@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from rxddbstream.core import drawing
-from rxddbstream.core.model import Shard
-from rxddbstream.core.texts import counted, table_of
+from rxddbstream.model.shard import Shard
+from rxddbstream.model.words import counted, table_of
 
 OLDEST_LISTED = timedelta(days=30)
 """An ID that tells of an earlier time than this before the listing is a stand-in's.

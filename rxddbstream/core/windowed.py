@@ -8,18 +8,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from enum import IntEnum
-from math import inf
 from typing import Any, Generic, NamedTuple, TypeVar
 
 K = TypeVar("K")
 T = TypeVar("T")
 R = TypeVar("R")
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-END_OF_TIME = 1 << 80
-"""In microseconds, later than any."""
 
 
 class WindowResult(NamedTuple, Generic[K, R]):
@@ -101,24 +96,3 @@ class Windows(ABC, Generic[K, T, R]):
     @abstractmethod
     def open_count(self) -> int:
         """How many windows are open, over all keys."""
-
-
-def microseconds(time: float) -> int:
-    """The time in whole microseconds, rounded down, where each stands for the float that is nearest to it.
-
-    >>> microseconds(1700000000.123), microseconds(0.3), microseconds(0.1 + 0.2)
-    (1700000000123000, 300000, 300000)
-    """
-    if time in (inf, -inf):
-        return END_OF_TIME if time > 0 else -END_OF_TIME
-    nearest = round(time * 1e6)
-    return nearest if nearest / 1e6 <= time else nearest - 1
-
-
-def utc(microseconds: int) -> datetime:
-    """The time as a datetime.
-
-    >>> utc(1_500_000)
-    datetime.datetime(1970, 1, 1, 0, 0, 1, 500000, tzinfo=datetime.timezone.utc)
-    """
-    return _EPOCH + timedelta(microseconds=microseconds)

@@ -21,11 +21,11 @@ from reactivex.scheduler import CurrentThreadScheduler
 
 from rxddbstream.client import StreamClient
 from rxddbstream.core.checkpoint import to_text
-from rxddbstream.core.model import Change, Page
-from rxddbstream.core.position import Latest, Position
-from rxddbstream.core.record import encodable, on_one_line
 from rxddbstream.delivery import ShardStream, merge_shards
 from rxddbstream.errors import CaptureError, ConfigurationError
+from rxddbstream.model.change import Change, Page
+from rxddbstream.model.position import Latest, Position
+from rxddbstream.model.record import encodable, on_one_line
 from rxddbstream.stream import Stream
 from rxddbstream.testing.captures import VERSION, Closed, End, Head, Line, Opened, PageRead, Path
 from rxddbstream.wire import RecordJSON

@@ -7,7 +7,7 @@ from functools import cache
 from hashlib import md5
 from typing import Any, TypeAlias
 
-from rxddbstream.core.record import EncodedRecord
+from rxddbstream.model.record import EncodedRecord
 
 Record: TypeAlias = dict[str, Any]
 Image: TypeAlias = dict[str, dict[str, Any]]

@@ -17,9 +17,9 @@ import rxddbstream as rxd
 from benchmarks.records import ARN
 from rxddbstream import operators as dops
 from rxddbstream.core.folds import Fold
-from rxddbstream.core.record import Detail
 from rxddbstream.core.windowed import Closed, Took, Windows
 from rxddbstream.core.windows import Seconds, Windower
+from rxddbstream.model.record import Detail
 from rxddbstream.wire import RecordJSON
 
 MINUTE = 60.0

@@ -23,8 +23,8 @@ from benchmarks.job import Job
 from benchmarks.measuring import Meter, Result
 from rxddbstream import operators as dops
 from rxddbstream.core.lineage import Ready
-from rxddbstream.core.model import Shard
-from rxddbstream.core.position import TrimHorizon
+from rxddbstream.model.position import TrimHorizon
+from rxddbstream.model.shard import Shard
 from rxddbstream.progress import Counts, Progress
 
 PAGE = 500

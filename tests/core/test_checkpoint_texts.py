@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rxddbstream.core.checkpoint import SHARD_END, from_text, to_text
-from rxddbstream.core.position import After, AtTime, Latest, TrimHorizon
+from rxddbstream.model.position import After, AtTime, Latest, TrimHorizon
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 # Of 21 to 40 digits, with leading zeros where the number is shorter.

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rxddbstream.core.frontier import Frontier
-from rxddbstream.core.model import Change
-from rxddbstream.core.position import After, TrimHorizon
+from rxddbstream.model.change import Change
+from rxddbstream.model.frontier import Frontier
+from rxddbstream.model.position import After, TrimHorizon
 
 START = TrimHorizon()
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from rxddbstream.core.lineage import ABSENT_FOR, Lineage
-from rxddbstream.core.model import Shard
-from rxddbstream.core.position import After, AtTime, Latest, Position, TrimHorizon
+from rxddbstream.model.position import After, AtTime, Latest, Position, TrimHorizon
+from rxddbstream.model.shard import Shard
 
 BEGAN = datetime(2026, 1, 31, 12, tzinfo=UTC)
 TIME = AtTime(BEGAN - timedelta(hours=1))

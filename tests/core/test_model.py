@@ -13,10 +13,12 @@ from typing import Any
 
 import pytest
 
-from rxddbstream.core.frontier import Frontier
-from rxddbstream.core.model import Change, Gap, Retrying, Shard, ShardClosed, ShardOpened, Throttled
-from rxddbstream.core.position import Latest, TrimHorizon
 from rxddbstream.errors import ConnectionLost, DataTrimmed, DecodeError
+from rxddbstream.model.change import Change
+from rxddbstream.model.events import Gap, Retrying, ShardClosed, ShardOpened, Throttled
+from rxddbstream.model.frontier import Frontier
+from rxddbstream.model.position import Latest, TrimHorizon
+from rxddbstream.model.shard import Shard
 
 NUMBER = "100000000000000000001"
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rxddbstream.core.position import After, AtTime, Latest, TrimHorizon, resolve
 from rxddbstream.errors import ConfigurationError
+from rxddbstream.model.position import After, AtTime, Latest, TrimHorizon, resolve
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 

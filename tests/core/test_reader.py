@@ -10,8 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rxddbstream.core.model import Gap, Page, Shard
-from rxddbstream.core.position import After, AtTime, Latest, Position, TrimHorizon
 from rxddbstream.core.reader import (
     CUT_ANSWERS_BELIEVED,
     DENIALS_BELIEVED,
@@ -28,6 +26,10 @@ from rxddbstream.core.reader import (
     ShardReader,
     State,
 )
+from rxddbstream.model.change import Page
+from rxddbstream.model.events import Gap
+from rxddbstream.model.position import After, AtTime, Latest, Position, TrimHorizon
+from rxddbstream.model.shard import Shard
 
 T0 = datetime(2026, 1, 1, 12, 0, 0, 500_000, tzinfo=UTC)
 OPEN, CLOSED = Shard("s"), Shard("s", None, "500")

@@ -10,8 +10,8 @@ from boto3.dynamodb.types import Binary, TypeDeserializer, TypeSerializer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rxddbstream.core.values import decode_item, decode_value
 from rxddbstream.errors import DecodeError, StreamError
+from rxddbstream.model.values import decode_item, decode_value
 
 
 def decimals() -> st.SearchStrategy[Decimal]:

@@ -219,3 +219,15 @@ def _any_item(json: bytes | msgspec.Raw) -> dict[str, Any]:
         return _ANY_ITEM.decode(json)
     except msgspec.MsgspecError as error:
         raise DecodeError(f"not an item: {error}. The record as it came is in Change.record.") from error
+
+
+def same(old: Any, new: Any) -> bool:
+    """Whether two values are the same to DynamoDB."""
+    # To DynamoDB, true is not 1.
+    if isinstance(old, bool) is not isinstance(new, bool):
+        return False
+    if isinstance(old, list) and isinstance(new, list):
+        return len(old) == len(new) and all(map(same, old, new))
+    if isinstance(old, dict) and isinstance(new, dict):
+        return old.keys() == new.keys() and all(same(value, new[name]) for name, value in old.items())
+    return bool(old == new)

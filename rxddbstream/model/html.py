@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Mapping, Sequence, Set
+from datetime import datetime
 from decimal import Decimal
 from html import escape
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
-from rxddbstream.core.diff import same
-from rxddbstream.core.model import Change
-from rxddbstream.core.texts import counted
 from rxddbstream.errors import DecodeError
+from rxddbstream.model.values import same
+from rxddbstream.model.words import counted
 
 LONGEST = 120
 """How many characters of a value are shown."""
@@ -26,6 +26,33 @@ MOST_ROWS = 100
 _LEFT = "text-align:left;vertical-align:top;overflow-wrap:anywhere"
 _FAINT = "opacity:.6"
 _BOLD = "font-weight:bold"
+
+
+class Shown(Protocol):
+    """What is shown of a change: a `Change`, which this module knows by its members alone."""
+
+    @property
+    def event_name(self) -> str: ...
+    @property
+    def keys(self) -> Mapping[str, Any]: ...
+    @property
+    def old_image(self) -> Mapping[str, Any] | None: ...
+    @property
+    def new_image(self) -> Mapping[str, Any] | None: ...
+    @property
+    def has_time(self) -> bool: ...
+    @property
+    def created_at(self) -> datetime: ...
+    @property
+    def is_ttl_delete(self) -> bool: ...
+    @property
+    def shard_id(self) -> str: ...
+    @property
+    def sequence_number(self) -> str: ...
+    @property
+    def record(self) -> Mapping[str, Any]: ...
+    @property
+    def record_as_it_came(self) -> object: ...
 
 
 class _Odd(NamedTuple):
@@ -41,11 +68,12 @@ class _Absent:
 _ABSENT = _Absent()
 
 
-def html(change: Change) -> str:
+def html(change: Shown) -> str:
     """What happened and when, the key, and each attribute before and after.
 
     It shows what it can of a record that cannot be decoded, and raises nothing.
 
+    >>> from rxddbstream.model.change import Change
     >>> record = {"eventName": "INSERT", "dynamodb": {"Keys": {"id": {"S": "<1>"}}}}
     >>> "<td" in html(Change(record, "shard-1")), "&lt;1&gt;" in html(Change(record, "shard-1"))
     (True, True)
@@ -57,7 +85,7 @@ def html(change: Change) -> str:
         return f"<div>a change that cannot be decoded:<pre>{raw}</pre></div>"
 
 
-def _change(change: Change) -> str:
+def _change(change: Shown) -> str:
     keys = _attributes(change, "Keys", change.keys)
     images = {
         title: _attributes(change, name, image)
@@ -83,7 +111,7 @@ def _change(change: Change) -> str:
     )
 
 
-def _attributes(change: Change, member: str, image: Mapping[str, Any]) -> dict[str, Any]:
+def _attributes(change: Shown, member: str, image: Mapping[str, Any]) -> dict[str, Any]:
     """An image's attributes, as far as they can be decoded."""
     try:
         return dict(image.items())
@@ -91,7 +119,7 @@ def _attributes(change: Change, member: str, image: Mapping[str, Any]) -> dict[s
         return {name: _attribute(change, member, image, name) for name in image}
 
 
-def _attribute(change: Change, member: str, image: Mapping[str, Any], name: str) -> Any:
+def _attribute(change: Shown, member: str, image: Mapping[str, Any], name: str) -> Any:
     try:
         return image[name]
     except DecodeError:

@@ -18,8 +18,8 @@ from typing import Any
 
 import msgspec
 
-from rxddbstream.core.values import decode_json_attribute, decode_json_item, decode_value
 from rxddbstream.errors import DecodeError
+from rxddbstream.model.values import decode_json_attribute, decode_json_item, decode_value
 
 ABSENT = msgspec.Raw()
 

@@ -7,9 +7,9 @@ from datetime import datetime
 from enum import Enum, auto
 from typing import Any, NamedTuple, TypeAlias
 
-from rxddbstream.core.model import Shard
-from rxddbstream.core.position import Position
-from rxddbstream.core.record import EncodedRecord
+from rxddbstream.model.position import Position
+from rxddbstream.model.record import EncodedRecord
+from rxddbstream.model.shard import Shard
 
 
 class GetIterator(NamedTuple):

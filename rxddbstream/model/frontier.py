@@ -18,7 +18,7 @@ from collections import OrderedDict
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from rxddbstream.core.position import After, Position
+from rxddbstream.model.position import After, Position
 
 
 class Numbered(Protocol):

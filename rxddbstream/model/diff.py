@@ -13,10 +13,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
-from rxddbstream.core.model import Change, place_of
-from rxddbstream.core.paths import Parts, look_up
-from rxddbstream.core.record import Image
 from rxddbstream.errors import ConfigurationError
+from rxddbstream.model.change import Change, place_of
+from rxddbstream.model.paths import Parts, look_up
+from rxddbstream.model.record import Image
+from rxddbstream.model.values import same
 
 NEEDED = "NEW_AND_OLD_IMAGES"
 
@@ -87,15 +88,3 @@ _NO_ITEM = Image({})
 
 def _differ(old: Image, new: Image, name: str) -> bool:
     return not old.has_same_text(new, name) and not same(old[name], new[name])
-
-
-def same(old: Any, new: Any) -> bool:
-    """Whether two values are the same to DynamoDB."""
-    # To DynamoDB, true is not 1.
-    if isinstance(old, bool) is not isinstance(new, bool):
-        return False
-    if isinstance(old, list) and isinstance(new, list):
-        return len(old) == len(new) and all(map(same, old, new))
-    if isinstance(old, dict) and isinstance(new, dict):
-        return old.keys() == new.keys() and all(same(value, new[name]) for name, value in old.items())
-    return bool(old == new)

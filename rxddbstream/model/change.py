@@ -1,66 +1,14 @@
-"""The nouns: Shard, Change, Page, and the events beside the data."""
+"""A change of an item, and a page of them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple, TypeAlias
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
 
-from rxddbstream.core.frontier import Frontier
-from rxddbstream.core.position import Position
-from rxddbstream.core.record import NO_DETAIL, Detail, EncodedRecord, Fields, Image, fields_of, image_of
-from rxddbstream.errors import DecodeError, TransientError
-
-RETENTION = timedelta(hours=24)
-"""How long the service keeps a change, and a shard after it was closed.
-
-https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Streams.html
-"""
-
-
-def outlived_retention(began: datetime, now: datetime) -> bool:
-    """Whether what is gone at `now` may have been written after `began`.
-
-    What the service drops within 24 hours of a beginning was there before it, and is not missed.
-    """
-    return now - began >= RETENTION
-
-
-@dataclass(frozen=True, slots=True)
-class Shard:
-    """A piece of a stream, as DescribeStream lists it.
-
-    Attributes:
-        id: the shard's ID; an opaque string.
-        parent_id: the shard that this one continues, None for the first of its line.
-        ending_sequence_number: set once the shard is closed.
-    """
-
-    id: str
-    parent_id: str | None = None
-    ending_sequence_number: str | None = None
-
-    @property
-    def is_closed(self) -> bool:
-        """Nothing more can be written to a closed shard."""
-        return self.ending_sequence_number is not None
-
-    @classmethod
-    def from_description(cls, description: Mapping[str, Any]) -> Shard:
-        """Build from one element of DescribeStream's `Shards`.
-
-        A shard that is listed as its own parent (stand-ins for the service do that) has none.
-        """
-        shard_id: str = description["ShardId"]
-        parent_id = description.get("ParentShardId") or None
-        numbers = description.get("SequenceNumberRange") or {}
-        return cls(
-            id=shard_id,
-            parent_id=None if parent_id == shard_id else parent_id,
-            ending_sequence_number=numbers.get("EndingSequenceNumber") or None,
-        )
-
+from rxddbstream.errors import DecodeError
+from rxddbstream.model.frontier import Frontier
+from rxddbstream.model.record import NO_DETAIL, Detail, EncodedRecord, Fields, Image, fields_of, image_of
 
 _UNREAD: Any = object()  # an image that nobody has asked for; None says that there is none
 
@@ -246,7 +194,7 @@ class Change:
         return f"<Change {self.event_name} {keys} at {time}>"
 
     def _repr_html_(self) -> str:
-        from rxddbstream.core.showing import html  # notebooks alone want it
+        from rxddbstream.model.html import html
 
         return html(self)
 
@@ -272,77 +220,3 @@ class Page(NamedTuple):
     shard_id: str
     changes: list[Change]
     frontier: Frontier | None = None
-
-
-class ShardOpened(NamedTuple):
-    """A shard begins to be read: from now on, nothing that is written to it is missed.
-
-    Attributes:
-        shard: the shard.
-        position: where reading begins.
-    """
-
-    shard: Shard
-    position: Position
-
-
-class ShardClosed(NamedTuple):
-    """A shard has been read to its end, and every change of it has been delivered.
-
-    With `follow=False` the end of an open shard is what was written before subscribing.
-    """
-
-    shard: Shard
-
-
-class Retrying(NamedTuple):
-    """A call failed, and will be made again.
-
-    Attributes:
-        shard_id: the shard it was for; None for a call about the stream.
-        error: why.
-        attempt: failures in a row, from 1.
-        delay: seconds until the next try.
-    """
-
-    shard_id: str | None
-    error: TransientError
-    attempt: int
-    delay: float
-
-
-class Throttled(NamedTuple):
-    """A call failed because there were too many; fields as in `Retrying`."""
-
-    shard_id: str | None
-    error: TransientError
-    attempt: int
-    delay: float
-
-
-class Gap(NamedTuple):
-    """Changes of a shard were lost before they could be read.
-
-    Attributes:
-        shard_id: the shard.
-        after: sequence number of the last change that was read of it, None when there was none.
-        reason: what happened, in words.
-    """
-
-    shard_id: str
-    after: str | None
-    reason: str
-
-
-class Checkpointed(NamedTuple):
-    """Checkpoints were written.
-
-    Attributes:
-        positions: the texts that changed, by shard ID; see `rxddbstream.core.checkpoint`.
-    """
-
-    positions: Mapping[str, str]
-
-
-Event: TypeAlias = ShardOpened | ShardClosed | Retrying | Throttled | Gap | Checkpointed
-"""What `events=` is told."""
