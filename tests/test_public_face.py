@@ -77,6 +77,18 @@ def test_public_names_and_signatures_are_those_of_the_list() -> None:
     assert list(public_face()) == LIST.read_text().splitlines()
 
 
+def test_type_checkers_find_each_name_where_it_is_imported_from() -> None:
+    stub = ast.parse(Path(rxddbstream.__file__).with_suffix(".pyi").read_text())
+    imports = {
+        f"{node.module}.{name.name}": name.name
+        for node in stub.body
+        if isinstance(node, ast.ImportFrom)
+        for name in node.names
+    }
+    home = {f"rxddbstream.{module}.{name}": name for name, module in rxddbstream._HOME.items()}
+    assert imports == home | {"rxddbstream.testing": "testing"}
+
+
 PACKAGES = [
     "rxddbstream",
     *(module.name for module in pkgutil.walk_packages(rxddbstream.__path__, "rxddbstream.") if module.ispkg),
