@@ -12,7 +12,6 @@ import importlib
 # Type checkers read `__init__.pyi` in place of this file: there each name has its type.
 _NAMES = {
     "checkpoints": "CheckpointStore MemoryCheckpoints SqliteCheckpoints",
-    "core.pacing": "Poll",
     "core.tree": "ListedShard ShardContent ShardTree",
     "delivery": "ShardStream",
     "dynamodb_checkpoints": "DynamoDBCheckpoints",
@@ -22,13 +21,14 @@ _NAMES = {
     "model.shard": "Shard",
     "observers": "print_change_record print_json print_summary",
     "progress": "Statistics",
+    "protocol.pacing": "Poll",
     "running": "aiterate iterate run",
     "scheduler": "TimerPoolScheduler",
     "stream": "Stream changes shards",
 }
 _HOME = {name: module for module, names in _NAMES.items() for name in names.split()}
 
-__all__ = sorted(_HOME)
+__all__ = sorted(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> object:

@@ -2,7 +2,6 @@ from rxddbstream import testing as testing
 from rxddbstream.checkpoints import CheckpointStore as CheckpointStore
 from rxddbstream.checkpoints import MemoryCheckpoints as MemoryCheckpoints
 from rxddbstream.checkpoints import SqliteCheckpoints as SqliteCheckpoints
-from rxddbstream.core.pacing import Poll as Poll
 from rxddbstream.core.tree import ListedShard as ListedShard
 from rxddbstream.core.tree import ShardContent as ShardContent
 from rxddbstream.core.tree import ShardTree as ShardTree
@@ -22,6 +21,7 @@ from rxddbstream.observers import print_change_record as print_change_record
 from rxddbstream.observers import print_json as print_json
 from rxddbstream.observers import print_summary as print_summary
 from rxddbstream.progress import Statistics as Statistics
+from rxddbstream.protocol.pacing import Poll as Poll
 from rxddbstream.running import aiterate as aiterate
 from rxddbstream.running import iterate as iterate
 from rxddbstream.running import run as run

@@ -14,11 +14,11 @@ from typing import NamedTuple, TypeVar
 from reactivex import abc
 
 from rxddbstream.client import StreamClient
-from rxddbstream.core import pacing
 from rxddbstream.errors import RequestFailed, TransientError
 from rxddbstream.events import EventSink
 from rxddbstream.model.shard import Shard
 from rxddbstream.progress import Counts
+from rxddbstream.protocol import pacing
 from rxddbstream.retrying import Failures
 from rxddbstream.stepping import Wait
 

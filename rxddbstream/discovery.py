@@ -24,9 +24,7 @@ from reactivex.disposable import Disposable
 from rxddbstream.asking import Asking
 from rxddbstream.checkpoints import CheckpointStore
 from rxddbstream.client import StreamClient
-from rxddbstream.core import pacing
 from rxddbstream.core.checkpoint import BEGAN, SEEN, START, WINDOWS
-from rxddbstream.core.lineage import Lineage, Ready
 from rxddbstream.delivery import ShardStream
 from rxddbstream.errors import IteratorTrimmed, ShardNotFound, StreamDisabled, StreamError, StreamNotFound
 from rxddbstream.events import EventObserver, EventSink
@@ -35,6 +33,8 @@ from rxddbstream.model.position import AtTime, Latest, Position, Start, TrimHori
 from rxddbstream.model.shard import Shard
 from rxddbstream.polling import pages
 from rxddbstream.progress import Progress
+from rxddbstream.protocol import pacing
+from rxddbstream.protocol.lineage import Lineage, Ready
 from rxddbstream.reading import OnGap, Reading
 from rxddbstream.stepping import Stepper, Wait
 

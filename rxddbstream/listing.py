@@ -15,12 +15,12 @@ from reactivex.disposable import Disposable
 from rxddbstream.asking import Asking
 from rxddbstream.client import StreamClient
 from rxddbstream.connecting import connect
-from rxddbstream.core.pacing import Poll
 from rxddbstream.core.tree import ShardContent, ShardTree
 from rxddbstream.delivery import ShardStream
 from rxddbstream.events import EventObserver, EventSink
 from rxddbstream.model.change import Page
 from rxddbstream.progress import Counts
+from rxddbstream.protocol.pacing import Poll
 from rxddbstream.running import run
 from rxddbstream.stepping import Stepper, Wait
 from rxddbstream.stream import shards

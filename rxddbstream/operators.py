@@ -22,13 +22,13 @@ from reactivex import Observable, abc
 from reactivex.disposable import CompositeDisposable, Disposable, SerialDisposable
 
 from rxddbstream import handover
-from rxddbstream.core.folds import Fold, count, distinct_count, latest, maximum, mean, minimum, sum_of
-from rxddbstream.core.windows import Windower, WindowResult, session, sliding, tumbling
 from rxddbstream.handover import MAX_PENDING, Ended, Handover
 from rxddbstream.model.change import Change
 from rxddbstream.model.diff import Diff
 from rxddbstream.selecting import changed, diff, distinct_event, latest_by_key, where
 from rxddbstream.windowing import Window, fold_window, window
+from rxddbstream.windows.definitions import Windower, WindowResult, session, sliding, tumbling
+from rxddbstream.windows.folds import Fold, count, distinct_count, latest, maximum, mean, minimum, sum_of
 
 __all__ = [
     "Diff",

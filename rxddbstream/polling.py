@@ -12,9 +12,6 @@ from typing import Any
 from reactivex import Observable, abc
 from reactivex.disposable import MultipleAssignmentDisposable
 
-from rxddbstream.core import pacing
-from rxddbstream.core.lineage import Ready
-from rxddbstream.core.reader import ShardReader
 from rxddbstream.errors import (
     IteratorExpired,
     IteratorTrimmed,
@@ -39,6 +36,9 @@ from rxddbstream.model.messages import (
     Request,
 )
 from rxddbstream.model.position import AtTime, Latest, Position
+from rxddbstream.protocol import pacing
+from rxddbstream.protocol.lineage import Ready
+from rxddbstream.protocol.reader import ShardReader
 from rxddbstream.reading import Reading
 from rxddbstream.retrying import Failures
 

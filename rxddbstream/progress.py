@@ -17,11 +17,11 @@ from typing import Any, NamedTuple
 from reactivex import abc
 from reactivex.disposable import Disposable
 
-from rxddbstream.core.lineage import Ready
-from rxddbstream.core.watermark import SETTLING, Watermark
 from rxddbstream.model.position import AtTime, Latest
 from rxddbstream.model.record import EncodedRecord
 from rxddbstream.model.shard import Shard
+from rxddbstream.protocol.lineage import Ready
+from rxddbstream.windows.watermark import SETTLING, Watermark
 
 ALIGNMENT = 60.0
 """How many seconds a shard may be ahead of the slowest, at least, where windows are open."""

@@ -13,13 +13,13 @@ from typing import Any, Literal
 from reactivex import abc
 
 from rxddbstream.client import StreamClient
-from rxddbstream.core import pacing
 from rxddbstream.errors import DataTrimmed
 from rxddbstream.events import EventSink
 from rxddbstream.keeping import Keeper
 from rxddbstream.model.events import Gap
 from rxddbstream.model.shard import Shard
 from rxddbstream.progress import Progress
+from rxddbstream.protocol import pacing
 
 OnGap = Literal["raise", "skip"]
 

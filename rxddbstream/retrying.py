@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from rxddbstream.core import pacing
 from rxddbstream.errors import Throttled as Throttling
 from rxddbstream.errors import TransientError
 from rxddbstream.events import EventSink
 from rxddbstream.model.events import Retrying, Throttled
+from rxddbstream.protocol import pacing
 
 log = logging.getLogger("rxddbstream")
 

@@ -14,13 +14,13 @@ from typing import Any, TypeVar, overload
 from reactivex import Observable, defer
 from reactivex import operators as ops
 
-from rxddbstream.core.pattern import compile_pattern
 from rxddbstream.core.recent import Recent
-from rxddbstream.core.windows import Seconds
 from rxddbstream.model.change import Change
 from rxddbstream.model.diff import Diff, diff_of, has_changed
 from rxddbstream.model.paths import Path, parse_path
 from rxddbstream.model.shard import RETENTION
+from rxddbstream.patterns.pattern import compile_pattern
+from rxddbstream.windows.definitions import Seconds
 
 K = TypeVar("K", bound=Hashable)
 

@@ -14,7 +14,6 @@ from reactivex.disposable import CompositeDisposable, Disposable
 from rxddbstream.checkpoints import CheckpointStore
 from rxddbstream.client import StreamClient
 from rxddbstream.connecting import connect
-from rxddbstream.core.pacing import Poll
 from rxddbstream.delivery import ShardStream, merge_shards
 from rxddbstream.discovery import Discovery
 from rxddbstream.errors import ConfigurationError
@@ -22,6 +21,7 @@ from rxddbstream.events import EventObserver
 from rxddbstream.model.change import Change
 from rxddbstream.model.position import Start, resolve
 from rxddbstream.progress import Counts, Statistics
+from rxddbstream.protocol.pacing import Poll
 from rxddbstream.reading import OnGap
 from rxddbstream.scheduler import TimerPoolScheduler
 

@@ -1,4 +1,4 @@
-"""Event-time windows as operators: the state is `rxddbstream.core.windows`', the watermark the source's.
+"""Event-time windows as operators: the state is that of `rxddbstream.windows`, the watermark the source's.
 
     changes     -a1--b1---a2----------c3------      the numbers are minutes
     watermark   ---------1-----2----------3---
@@ -26,11 +26,11 @@ from reactivex import operators as ops
 from reactivex.disposable import CompositeDisposable, Disposable
 
 from rxddbstream import handover
-from rxddbstream.core.folds import Fold
-from rxddbstream.core.folds import fold as fold_of
-from rxddbstream.core.windows import Closed, Seconds, Took, Windower, WindowResult, Windows
 from rxddbstream.errors import ConfigurationError
 from rxddbstream.model.change import Change
+from rxddbstream.windows.definitions import Closed, Seconds, Took, Windower, WindowResult, Windows
+from rxddbstream.windows.folds import Fold
+from rxddbstream.windows.folds import fold as fold_of
 
 K = TypeVar("K")
 A = TypeVar("A")

@@ -34,8 +34,8 @@ from test_docs import blocks_of
 
 import rxddbstream as rxd
 from rxddbstream import operators as dops
-from rxddbstream.core.watermark import Watermark
 from rxddbstream.testing import SimulatedStream
+from rxddbstream.windows.watermark import Watermark
 
 BEGAN = 1_000_020.0  # the start of a minute
 PAGE = Path(__file__).parent.parent / "docs" / "windows.md"

@@ -21,7 +21,6 @@ from reactivex.testing import TestScheduler
 
 import rxddbstream as rxd
 from rxddbstream import operators as dops
-from rxddbstream.core.reader import ProtocolError, ShardReader
 from rxddbstream.errors import (
     CheckpointError,
     ConfigurationError,
@@ -34,6 +33,7 @@ from rxddbstream.model.change import Change
 from rxddbstream.model.messages import Records
 from rxddbstream.model.position import TrimHorizon
 from rxddbstream.model.record import EncodedRecord
+from rxddbstream.protocol.reader import ProtocolError, ShardReader
 from rxddbstream.testing import Faults, SimulatedStream
 from rxddbstream.wire import RecordJSON
 

@@ -9,9 +9,9 @@ import pytest
 from reactivex.testing import TestScheduler
 
 import rxddbstream as rxd
-from rxddbstream.core.reader import QUIET_FOR
-from rxddbstream.core.watermark import SETTLING
+from rxddbstream.protocol.reader import QUIET_FOR
 from rxddbstream.testing import Faults, SimulatedStream
+from rxddbstream.windows.watermark import SETTLING
 
 BEGAN = datetime.fromtimestamp(1_000_000, UTC)
 

@@ -20,12 +20,12 @@ from reading import Mortal
 import rxddbstream as rxd
 import rxddbstream.discovery
 from rxddbstream import operators as dops
-from rxddbstream.core.watermark import SETTLING
 from rxddbstream.errors import ConfigurationError, HeldTooLate
 from rxddbstream.keeping import Keeper
 from rxddbstream.model.frontier import Frontier
 from rxddbstream.progress import Progress
 from rxddbstream.testing import Faults, SimulatedStream
+from rxddbstream.windows.watermark import SETTLING
 
 BEGAN = 1_000_020.0  # the start of a minute
 

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from reactivex import Observable
 
-    from rxddbstream.core.pacing import Poll
     from rxddbstream.delivery import ShardStream
     from rxddbstream.model.change import Change
+    from rxddbstream.protocol.pacing import Poll
     from rxddbstream.stream import Stream
 
 T = TypeVar("T")

@@ -81,8 +81,8 @@ def run(args: Namespace) -> int:
     from rxddbstream.cli.opening import bounded, open_stream
     from rxddbstream.cli.rates import LINGERING, Rates
     from rxddbstream.cli.terminal import can_draw
-    from rxddbstream.core.pacing import Poll
     from rxddbstream.model.words import table_of
+    from rxddbstream.protocol.pacing import Poll
 
     console = Console()
     is_live = console.is_terminal and not console.is_dumb_terminal

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rxddbstream.connecting import client_maker, open_session, table_to_look_up
-from rxddbstream.core.pacing import Poll
 from rxddbstream.diagnosis.asking import Asking
 from rxddbstream.diagnosis.finding import Finding, Place, skipped
 from rxddbstream.diagnosis.reading import ShardToTry
@@ -22,6 +21,7 @@ from rxddbstream.diagnosis.stream import (
     check_view_type,
 )
 from rxddbstream.errors import ConfigurationError, StreamError
+from rxddbstream.protocol.pacing import Poll
 
 CHECKS = (
     "region",

@@ -19,10 +19,10 @@ from reactivex import abc
 
 from rxddbstream.checkpoints import CheckpointStore
 from rxddbstream.client import StreamClient
-from rxddbstream.core.pacing import Poll, SteadyClock
 from rxddbstream.errors import ConfigurationError
 from rxddbstream.events import EventObserver
 from rxddbstream.model.change import Change
+from rxddbstream.protocol.pacing import Poll, SteadyClock
 from rxddbstream.stream import Stream, merged, shards_of
 from rxddbstream.testing.captures import Captured, Closed, Opened, PageRead, Path, load
 from rxddbstream.testing.client import Answer, SimulatedClient

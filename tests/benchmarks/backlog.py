@@ -16,10 +16,10 @@ from msgspec import Raw
 import rxddbstream as rxd
 from benchmarks.records import ARN
 from rxddbstream import operators as dops
-from rxddbstream.core.folds import Fold
-from rxddbstream.core.windowed import Closed, Took, Windows
-from rxddbstream.core.windows import Seconds, Windower
 from rxddbstream.model.record import Detail
+from rxddbstream.windows.base import Closed, Took, Windows
+from rxddbstream.windows.definitions import Seconds, Windower
+from rxddbstream.windows.folds import Fold
 from rxddbstream.wire import RecordJSON
 
 MINUTE = 60.0

@@ -22,10 +22,10 @@ from benchmarks.backlog import MINUTE, Backlog, key_of
 from benchmarks.job import Job
 from benchmarks.measuring import Meter, Result
 from rxddbstream import operators as dops
-from rxddbstream.core.lineage import Ready
 from rxddbstream.model.position import TrimHorizon
 from rxddbstream.model.shard import Shard
 from rxddbstream.progress import Counts, Progress
+from rxddbstream.protocol.lineage import Ready
 
 PAGE = 500
 

@@ -10,9 +10,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from rxddbstream.core.lineage import ABSENT_FOR, Lineage
 from rxddbstream.model.position import After, AtTime, Latest, Position, TrimHorizon
 from rxddbstream.model.shard import Shard
+from rxddbstream.protocol.lineage import ABSENT_FOR, Lineage
 
 BEGAN = datetime(2026, 1, 31, 12, tzinfo=UTC)
 TIME = AtTime(BEGAN - timedelta(hours=1))

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rxddbstream.core.pacing import BACKOFF_BASE, BACKOFF_CEILING, CallBudget, Poll, SteadyClock, backoff
 from rxddbstream.errors import ConfigurationError
+from rxddbstream.protocol.pacing import BACKOFF_BASE, BACKOFF_CEILING, CallBudget, Poll, SteadyClock, backoff
 
 
 def test_a_page_with_records_is_followed_by_the_next_call_at_once() -> None:

@@ -10,7 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rxddbstream.core.reader import (
+from rxddbstream.model.change import Page
+from rxddbstream.model.events import Gap
+from rxddbstream.model.position import After, AtTime, Latest, Position, TrimHorizon
+from rxddbstream.model.shard import Shard
+from rxddbstream.protocol.reader import (
     CUT_ANSWERS_BELIEVED,
     DENIALS_BELIEVED,
     EMPTY_PAGES_AT_TIP,
@@ -26,10 +30,6 @@ from rxddbstream.core.reader import (
     ShardReader,
     State,
 )
-from rxddbstream.model.change import Page
-from rxddbstream.model.events import Gap
-from rxddbstream.model.position import After, AtTime, Latest, Position, TrimHorizon
-from rxddbstream.model.shard import Shard
 
 T0 = datetime(2026, 1, 1, 12, 0, 0, 500_000, tzinfo=UTC)
 OPEN, CLOSED = Shard("s"), Shard("s", None, "500")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rxddbstream.core.watermark import SETTLING, Watermark
+from rxddbstream.windows.watermark import SETTLING, Watermark
 
 
 def watermark_of(**progress):

@@ -16,9 +16,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rxddbstream.core import folds
-from rxddbstream.core.windows import Took, session, sliding, tumbling
 from rxddbstream.errors import ConfigurationError
+from rxddbstream.windows import folds
+from rxddbstream.windows.definitions import Took, session, sliding, tumbling
 
 HOUR, DAY = 3600, 86400
 collected = folds.fold(list, lambda items, item: [*items, item])

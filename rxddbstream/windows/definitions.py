@@ -6,7 +6,7 @@
     session(10)                  [  x-x--x   )       [x   )       as long as less than 10 s lie between
 
 Three things are apart. A *windower*, made here, says which windows there are. A *fold* says what becomes of
-their changes: `rxddbstream.core.folds`. And `windower.windows(fold)` is the state of one operator: it takes
+their changes: see `folds.py`. And `windower.windows(fold)` is the state of one operator: it takes
 in changes, and closes windows as the watermark passes their end.
 
 Windows are half-open: a change at the end of one is in the next. They are aligned to the epoch in UTC, which
@@ -15,7 +15,7 @@ knows no daylight saving: each day has 24 hours. Sizes are seconds or a timedelt
 A window closes when the watermark is `lateness` past its end. A change that comes after all of its windows
 have closed is late. While some of them are open, it counts in those.
 
->>> from rxddbstream.core.folds import count
+>>> from rxddbstream.windows.folds import count
 >>> windows = tumbling(60).windows(count())
 >>> windows.add("customer-1", 30.0, "a change", "shard-1").name
 'HOLD'
@@ -36,11 +36,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeAlias, TypeVar
 
-from rxddbstream.core.aligned import AlignedWindows
-from rxddbstream.core.folds import Fold
-from rxddbstream.core.sessions import SessionWindows
-from rxddbstream.core.windowed import Closed, Took, WindowResult, Windows
 from rxddbstream.errors import ConfigurationError
+from rxddbstream.windows.aligned import AlignedWindows
+from rxddbstream.windows.base import Closed, Took, WindowResult, Windows
+from rxddbstream.windows.folds import Fold
+from rxddbstream.windows.sessions import SessionWindows
 
 __all__ = [
     "Closed",

@@ -48,7 +48,6 @@ from datetime import datetime, timedelta
 from enum import Enum, auto
 from typing import Any
 
-from rxddbstream.core.bounds import Bounds
 from rxddbstream.model.change import Change, Page
 from rxddbstream.model.events import Gap
 from rxddbstream.model.frontier import Frontier
@@ -65,6 +64,7 @@ from rxddbstream.model.messages import (
 )
 from rxddbstream.model.position import After, AtTime, Latest, Position, TrimHorizon
 from rxddbstream.model.shard import Shard, outlived_retention
+from rxddbstream.protocol.bounds import Bounds
 
 EMPTY_PAGES_AT_TIP = 20
 EMPTY_PAGES_WHEN_LATE = 4

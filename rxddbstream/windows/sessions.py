@@ -33,9 +33,9 @@ from collections import defaultdict
 from itertools import count
 from typing import Generic, NamedTuple, TypeVar
 
-from rxddbstream.core.folds import Fold
-from rxddbstream.core.windowed import NOTHING, TAKEN, Closed, Took, WindowResult, Windows
 from rxddbstream.model.times import END_OF_TIME, microseconds, utc
+from rxddbstream.windows.base import NOTHING, TAKEN, Closed, Took, WindowResult, Windows
+from rxddbstream.windows.folds import Fold
 
 K = TypeVar("K")
 T = TypeVar("T")

@@ -26,8 +26,8 @@ from typing import Any, TypedDict, cast
 
 import msgspec
 
-from rxddbstream.core.rules import Place, Test, rule
 from rxddbstream.model.record import Members
+from rxddbstream.patterns.rules import Place, Test, rule
 
 _MISSING: Any = object()
 _JSON = msgspec.json.Decoder()

@@ -2,7 +2,7 @@
 
 A fold begins with `seed()`, takes in one change after another with `step`, and makes the window's value of
 it with `result`. It needs no merging of two halves: sessions are put together before they are folded; see
-`rxddbstream.core.sessions`.
+`rxddbstream.windows.sessions`.
 
     changes           3     1     4
     sum_of    seed 0 -> 3 -> 4 -> 8     result 8

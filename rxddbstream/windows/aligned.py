@@ -21,9 +21,9 @@ from collections import defaultdict
 from math import inf
 from typing import Generic, TypeVar
 
-from rxddbstream.core.folds import Fold
-from rxddbstream.core.windowed import NOTHING, TAKEN, Closed, Took, WindowResult, Windows
 from rxddbstream.model.times import microseconds, utc
+from rxddbstream.windows.base import NOTHING, TAKEN, Closed, Took, WindowResult, Windows
+from rxddbstream.windows.folds import Fold
 
 K = TypeVar("K")
 T = TypeVar("T")

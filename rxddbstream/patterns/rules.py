@@ -7,7 +7,7 @@
     {"numeric": [">", 0, "<=", 5]}    not for attributes, whose numbers are strings
     {"exists": true}
 
-See `rxddbstream.core.pattern`.
+See `rxddbstream.patterns.pattern`.
 """
 
 from __future__ import annotations
