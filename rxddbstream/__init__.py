@@ -12,19 +12,20 @@ import importlib
 # Type checkers read `__init__.pyi` in place of this file: there each name has its type.
 _NAMES = {
     "checkpoints": "CheckpointStore MemoryCheckpoints SqliteCheckpoints",
-    "core.tree": "ListedShard ShardContent ShardTree",
     "delivery": "ShardStream",
     "dynamodb_checkpoints": "DynamoDBCheckpoints",
-    "listing": "lineage",
     "model.change": "Change",
     "model.events": "Checkpointed Event Gap Retrying ShardClosed ShardOpened Throttled",
     "model.shard": "Shard",
-    "observers": "print_change_record print_json print_summary",
     "progress": "Statistics",
     "protocol.pacing": "Poll",
     "running": "aiterate iterate run",
     "scheduler": "TimerPoolScheduler",
     "stream": "Stream changes shards",
+    "views.lineage": "lineage",
+    "views.listed": "ListedShard ShardContent",
+    "views.observers": "print_change_record print_json print_summary",
+    "views.shard_tree": "ShardTree",
 }
 _HOME = {name: module for module, names in _NAMES.items() for name in names.split()}
 

@@ -2,12 +2,8 @@ from rxddbstream import testing as testing
 from rxddbstream.checkpoints import CheckpointStore as CheckpointStore
 from rxddbstream.checkpoints import MemoryCheckpoints as MemoryCheckpoints
 from rxddbstream.checkpoints import SqliteCheckpoints as SqliteCheckpoints
-from rxddbstream.core.tree import ListedShard as ListedShard
-from rxddbstream.core.tree import ShardContent as ShardContent
-from rxddbstream.core.tree import ShardTree as ShardTree
 from rxddbstream.delivery import ShardStream as ShardStream
 from rxddbstream.dynamodb_checkpoints import DynamoDBCheckpoints as DynamoDBCheckpoints
-from rxddbstream.listing import lineage as lineage
 from rxddbstream.model.change import Change as Change
 from rxddbstream.model.events import Checkpointed as Checkpointed
 from rxddbstream.model.events import Event as Event
@@ -17,9 +13,6 @@ from rxddbstream.model.events import ShardClosed as ShardClosed
 from rxddbstream.model.events import ShardOpened as ShardOpened
 from rxddbstream.model.events import Throttled as Throttled
 from rxddbstream.model.shard import Shard as Shard
-from rxddbstream.observers import print_change_record as print_change_record
-from rxddbstream.observers import print_json as print_json
-from rxddbstream.observers import print_summary as print_summary
 from rxddbstream.progress import Statistics as Statistics
 from rxddbstream.protocol.pacing import Poll as Poll
 from rxddbstream.running import aiterate as aiterate
@@ -29,5 +22,12 @@ from rxddbstream.scheduler import TimerPoolScheduler as TimerPoolScheduler
 from rxddbstream.stream import Stream as Stream
 from rxddbstream.stream import changes as changes
 from rxddbstream.stream import shards as shards
+from rxddbstream.views.lineage import lineage as lineage
+from rxddbstream.views.listed import ListedShard as ListedShard
+from rxddbstream.views.listed import ShardContent as ShardContent
+from rxddbstream.views.observers import print_change_record as print_change_record
+from rxddbstream.views.observers import print_json as print_json
+from rxddbstream.views.observers import print_summary as print_summary
+from rxddbstream.views.shard_tree import ShardTree as ShardTree
 
 __version__: str

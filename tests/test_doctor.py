@@ -27,13 +27,13 @@ from dynamodb_local import DynamoDBLocal
 
 from rxddbstream.cli.doctor import lines_of
 from rxddbstream.cli.main import main
-from rxddbstream.core.pricing import price
 from rxddbstream.diagnosis.checks import CHECKS, diagnose
 from rxddbstream.diagnosis.finding import Finding, Place
 from rxddbstream.diagnosis.settings import check_credentials
 from rxddbstream.errors import ConfigurationError
 from rxddbstream.protocol.pacing import Poll, calls_per_second
 from rxddbstream.testing import SimulatedStream
+from rxddbstream.views.price import price
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 STREAMS = "https://streams.dynamodb.us-east-1.amazonaws.com"

@@ -20,10 +20,10 @@ from moto.server import ThreadedMotoServer
 
 import rxddbstream as rxd
 from rxddbstream.cli.main import main
-from rxddbstream.core.drawing import DEEPEST, MOST_BOXES
-from rxddbstream.core.tree import OLDEST_LISTED, opened_at
 from rxddbstream.errors import StreamNotFound
 from rxddbstream.testing import Faults, SimulatedStream, build_shards
+from rxddbstream.views.drawing import DEEPEST, MOST_BOXES
+from rxddbstream.views.listed import OLDEST_LISTED, opened_at
 
 NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from rxddbstream.formats import summary, text_of, to_json
 from rxddbstream.model.change import Change
-from rxddbstream.observers import print_change_record, print_json, print_summary
+from rxddbstream.views.observers import print_change_record, print_json, print_summary
+from rxddbstream.views.text import summary, text_of, to_json
 
 
 def line(change: Change) -> str:

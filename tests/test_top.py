@@ -23,7 +23,7 @@ import rxddbstream as rxd
 from rxddbstream.cli.dashboard import BLOCKS, render, sparkline
 from rxddbstream.cli.rates import HISTORY, LINGERING, WINDOW, Rates, ShardRow, Snapshot
 from rxddbstream.cli.top import _Alarm, _Notes, _resized
-from rxddbstream.core import pricing
+from rxddbstream.views import price as pricing
 
 BEGAN = datetime(2026, 1, 31, 12, tzinfo=UTC)
 SHARD = rxd.Shard("shard-1")

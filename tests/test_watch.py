@@ -30,9 +30,9 @@ from rxddbstream.cli.choosing import chosen
 from rxddbstream.cli.opening import bounded
 from rxddbstream.cli.printing import printer_of
 from rxddbstream.errors import ConfigurationError
-from rxddbstream.formats import Template
 from rxddbstream.progress import Statistics
 from rxddbstream.testing import SimulatedStream
+from rxddbstream.views.template import Template
 from rxddbstream.wire import RecordJSON
 
 MADE = datetime(2026, 1, 31, 12, 30, 15, 250_000, tzinfo=UTC)

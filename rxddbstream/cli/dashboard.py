@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from rxddbstream.cli.rates import ShardRow, Snapshot
-from rxddbstream.core.pricing import in_dollars
 from rxddbstream.model.words import counted, length, shortened
+from rxddbstream.views.price import in_dollars
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 ASCII_BLOCKS = "_.:-=+*#"

@@ -11,8 +11,8 @@ from rxddbstream.cli.colours import add_color, brush_of
 from rxddbstream.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from rxddbstream.formats import Line
     from rxddbstream.model.change import Change
+    from rxddbstream.views.text import Line
 
 FORMATS = ("record", "summary", "json", "dynamodb-json", "diff")
 TEMPLATE = "template="
@@ -79,20 +79,21 @@ def _formats(args: argparse.Namespace) -> list[str]:
 
 
 def _lines_of(name: str) -> Callable[[Change], Iterable[Line]]:
-    from rxddbstream import formats
+    from rxddbstream.views import text
+    from rxddbstream.views.template import Template
 
     if name == "summary":
-        return lambda change: (formats.summary(change),)
+        return lambda change: (text.summary(change),)
     if name == "diff":
-        return formats.diff
+        return text.diff
     if name.startswith(TEMPLATE):
-        return _whole(formats.Template(name.removeprefix(TEMPLATE)).line)
-    texts = {"record": formats.record, "json": formats.to_json, "dynamodb-json": formats.to_dynamodb_json}
+        return _whole(Template(name.removeprefix(TEMPLATE)).line)
+    texts = {"record": text.record, "json": text.to_json, "dynamodb-json": text.to_dynamodb_json}
     return _whole(texts[name])
 
 
 def _whole(text: Callable[[Change], str]) -> Callable[[Change], Iterable[Line]]:
-    from rxddbstream.formats import Segment
+    from rxddbstream.views.text import Segment
 
     return lambda change: ([Segment(text(change), "event")],)
 
@@ -102,7 +103,7 @@ def _query(text: str, names: list[str]) -> Callable[[Change], str]:
     import msgspec
     from jmespath import exceptions
 
-    from rxddbstream.formats import json_text, to_dynamodb_json, to_json
+    from rxddbstream.views.text import json_text, to_dynamodb_json, to_json
 
     to_text = {"json": to_json, "dynamodb-json": to_dynamodb_json}
     if len(names) > 1 or names[0] not in to_text:

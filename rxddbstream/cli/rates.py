@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, NamedTuple, TypeAlias
 
-from rxddbstream.core.pricing import price, price_a_month
 from rxddbstream.model.change import Change
 from rxddbstream.model.events import Event, ShardClosed, ShardOpened
 from rxddbstream.progress import Statistics
+from rxddbstream.views.price import price, price_a_month
 
 WINDOW = 10.0
 """A rate is that of so many seconds."""

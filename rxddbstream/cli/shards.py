@@ -14,8 +14,8 @@ from rxddbstream.errors import ConnectionLost
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
-    from rxddbstream.core.tree import ShardTree
     from rxddbstream.model.shard import Shard
+    from rxddbstream.views.shard_tree import ShardTree
 
 NOTES = """\
 The only shard that continues another stands right below it, marked by an arrow; the shards of a split stand

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from rxddbstream.cli.arguments import add_reading, add_stream, make_parser, positive
 from rxddbstream.cli.speaking import Notes
 from rxddbstream.errors import ConfigurationError
-from rxddbstream.formats import printable
+from rxddbstream.views.text import printable
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace

@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from rxddbstream.core.pricing import in_dollars, price
 from rxddbstream.diagnosis.asking import Asking
 from rxddbstream.diagnosis.finding import Finding, Place, resource_of_stream
 from rxddbstream.errors import RequestFailed, StreamError, StreamNotFound
 from rxddbstream.model.shard import Shard
 from rxddbstream.model.words import table_of
 from rxddbstream.protocol.pacing import Poll, calls_per_second
+from rxddbstream.views.price import in_dollars, price
 
 LISTING_PAUSE = 0.1  # seconds between two pages: an account may ask for ten a second
 SECONDS_A_DAY = 86_400

@@ -15,7 +15,6 @@ from reactivex.disposable import Disposable
 from rxddbstream.asking import Asking
 from rxddbstream.client import StreamClient
 from rxddbstream.connecting import connect
-from rxddbstream.core.tree import ShardContent, ShardTree
 from rxddbstream.delivery import ShardStream
 from rxddbstream.events import EventObserver, EventSink
 from rxddbstream.model.change import Page
@@ -24,6 +23,8 @@ from rxddbstream.protocol.pacing import Poll
 from rxddbstream.running import run
 from rxddbstream.stepping import Stepper, Wait
 from rxddbstream.stream import shards
+from rxddbstream.views.listed import ShardContent
+from rxddbstream.views.shard_tree import ShardTree
 
 GIVE_UP_AFTER = 30.0  # seconds that a listing may fail in a row, once the stream was found
 

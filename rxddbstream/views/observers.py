@@ -5,8 +5,8 @@ Each line is flushed, so that a pipe shows it at once.
 
 from __future__ import annotations
 
-from rxddbstream.formats import record, summary, text_of, to_json
 from rxddbstream.model.change import Change
+from rxddbstream.views.text import record, summary, text_of, to_json
 
 
 def print_summary(change: Change) -> None:

@@ -16,12 +16,10 @@ from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from html import escape
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from rxddbstream.model.words import counted, length
-
-if TYPE_CHECKING:
-    from rxddbstream.core.tree import ListedShard, ShardContent
+from rxddbstream.views.listed import ListedShard, ShardContent
 
 DEEPEST = 12  # splits below each other; what is further down is drawn at the left again
 WIDEST = 100  # columns that are kept free for the longest name
@@ -189,7 +187,7 @@ def _remark(root: ListedShard, known: dict[str, ListedShard]) -> str:
     return f"parent {root.parent_id} is not listed"
 
 
-_Place = tuple["ListedShard", Sequence["ListedShard"]]  # a shard, and others in the same box
+_Place = tuple[ListedShard, Sequence[ListedShard]]  # a shard, and others in the same box
 
 
 def _chains(shards: Sequence[ListedShard]) -> list[list[_Place]]:

@@ -1,4 +1,4 @@
-"""A change as text: one line for a person, JSON for a program, what it changed, or a template of one's own.
+"""A change as text: one line for a person, JSON for a program, or what it changed.
 
 Each line comes in segments with a role, for whoever wants to colour them: `text_of` puts them together.
 """
@@ -9,15 +9,12 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
-from string import Formatter
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
-from rxddbstream.errors import ConfigurationError
 from rxddbstream.model.change import Change
 from rxddbstream.model.diff import diff_of
-from rxddbstream.model.paths import MISSING, look_up, parse_path
 from rxddbstream.model.record import as_json
 
 Role: TypeAlias = Literal["", "event", "time", "added", "removed", "changed"]
@@ -49,10 +46,10 @@ def summary(change: Change) -> Line:
     Such as `[2022-05-27T15:36:13+02:00] - MODIFY - PK=test, SK=item`.
     """
     return [
-        Segment(f"[{_local(change.created_at)}]", "time"),
+        Segment(f"[{local_text(change.created_at)}]", "time"),
         Segment(" - "),
         Segment(f"{change.event_name:^6}", "event"),
-        Segment(f" - {_keys(change)}"),
+        Segment(f" - {keys_text(change)}"),
     ]
 
 
@@ -135,115 +132,6 @@ def _told(text: str, role: Role) -> Line:
     return [Segment(printable(text), role)]
 
 
-class Template(Formatter):
-    """A format string over a change: `{keys} {event_name} {new_image.address.city} {created_at:%H:%M}`.
-
-    A field is one of a change's attributes; a path behind it leads into an image. What is not there is
-    empty. Times are local. `\\t` and `\\n` are a tab and a new line.
-
-    Raises:
-        ConfigurationError: it is no format string, or names what a change has not.
-
-    >>> change = Change({"eventName": "INSERT", "dynamodb": {"Keys": {"id": {"S": "o-1"}}}}, "shard-1")
-    >>> Template("{event_name}: {keys} {new_image.status}").line(change)
-    'INSERT: id=o-1 '
-    """
-
-    FIELDS = (
-        "created_at",
-        "event_id",
-        "event_name",
-        "is_ttl_delete",
-        "keys",
-        "new_image",
-        "old_image",
-        "sequence_number",
-        "shard_id",
-        "size_bytes",
-        "view_type",
-    )
-
-    def __init__(self, template: str) -> None:
-        self._template = template.replace("\\t", "\t").replace("\\n", "\n")
-        try:
-            parts = list(self.parse(self._template))
-        except ValueError as error:
-            raise ConfigurationError(f"template {template!r}: {error}") from error
-        for _, field, spec, conversion in parts:
-            if field is not None:
-                self._check(template, field)
-            if spec and "{" in spec:
-                raise ConfigurationError(f"template {template!r}: a field inside of a field's format")
-            if conversion not in (None, "a", "r", "s"):
-                raise ConfigurationError(f"template {template!r}: there is no conversion {conversion!r}")
-
-    def _check(self, template: str, field: str) -> None:
-        name, path = _split(field)
-        if name not in self.FIELDS:
-            raise ConfigurationError(
-                f"template {template!r}: a change has no {name!r}; it has {', '.join(self.FIELDS)}"
-            )
-        if path:
-            if name not in ("keys", "new_image", "old_image"):
-                raise ConfigurationError(f"template {template!r}: there is nothing inside of {name!r}")
-            parse_path(path)
-
-    def line(self, change: Change) -> str:
-        """The text for a change."""
-        return self.vformat(self._template, (), {"change": change})
-
-    def get_field(self, field_name: str, args: Any, kwargs: Mapping[str, Any]) -> tuple[Any, str]:
-        """The value that a field names."""
-        name, path = _split(field_name)
-        change = kwargs["change"]
-        if not path:
-            return (_Text(_keys(change)) if name == "keys" else getattr(change, name)), name
-        image = getattr(change, name)
-        return (MISSING if image is None else look_up(image, parse_path(path))), name
-
-    def convert_field(self, value: Any, conversion: str | None) -> Any:
-        """A value as `!r`, `!s` or `!a` has it; what is not there stays so."""
-        is_there = value is not None and value is not MISSING
-        return super().convert_field(value, conversion) if is_there and conversion is not None else value
-
-    def format_field(self, value: Any, format_spec: str) -> str:
-        """A value as text; in its own format where it knows the one that is asked for."""
-        if isinstance(value, datetime):
-            value = value.astimezone()  # in the local time zone, with a format as without
-            if not format_spec:
-                return _local(value)
-        text = "" if value is None or value is MISSING else _text(value)
-        if isinstance(value, Decimal) and format_spec and format_spec[-1] not in "eEfFgGn%":
-            format_spec += "f"  # else 0.0000001 is 1E-7
-        has_own = isinstance(value, int | Decimal | datetime) and not isinstance(value, bool)
-        for each in (value, text) if has_own else (text,):
-            try:
-                return format(each, format_spec) if format_spec else text
-            except ValueError:
-                pass
-        return text
-
-
-class _Text(str):
-    """Text that is printable already."""
-
-    __slots__ = ()
-
-
-def _split(field: str) -> tuple[str, str]:
-    found = re.match(r"(\w*)\.?(.*)", field)
-    assert found is not None
-    return found[1], found[2]
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, str):
-        return value if isinstance(value, _Text) else printable(value)
-    if isinstance(value, bool) or not isinstance(value, Decimal | int):
-        return printable(json_text(value).strip('"'))
-    return f"{value:f}" if isinstance(value, Decimal) else str(value)
-
-
 def printable(text: str) -> str:
     """Text that cannot move a terminal's cursor, nor make two lines of one."""
     if text.isprintable():
@@ -261,7 +149,8 @@ def _without_controls(text: str) -> str:
     return text if text.isascii() else _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
-def _keys(change: Change) -> str:
+def keys_text(change: Change) -> str:
+    """An item's key: `PK=test, SK=item`."""
     # A Decimal's str() would be 1E-7 for 0.0000001.
     return ", ".join(
         f"{name}={value:f}" if isinstance(value, Decimal) else printable(f"{name}={value}")
@@ -269,7 +158,8 @@ def _keys(change: Change) -> str:
     )
 
 
-def _local(time: datetime) -> str:
+def local_text(time: datetime) -> str:
+    """A time as ISO 8601 in the local time zone."""
     return time.astimezone().isoformat(timespec="seconds")
 
 
