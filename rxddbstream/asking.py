@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeVar
 
 from reactivex import abc
 
-from rxddbstream.client import StreamClient
+from rxddbstream.aws.client import StreamClient
 from rxddbstream.errors import RequestFailed, TransientError
 from rxddbstream.events import EventSink
 from rxddbstream.model.shard import Shard

@@ -15,7 +15,7 @@ from reactivex import Observable, abc
 from reactivex.disposable import CompositeDisposable, Disposable, SingleAssignmentDisposable
 from reactivex.scheduler import CurrentThreadScheduler
 
-from rxddbstream.client import StreamClient
+from rxddbstream.aws.client import StreamClient
 from rxddbstream.model.change import Change, Page
 from rxddbstream.model.position import Position
 from rxddbstream.model.shard import Shard

@@ -22,8 +22,8 @@ from reactivex import abc
 from reactivex.disposable import Disposable
 
 from rxddbstream.asking import Asking
+from rxddbstream.aws.client import StreamClient
 from rxddbstream.checkpoints import CheckpointStore
-from rxddbstream.client import StreamClient
 from rxddbstream.core.checkpoint import BEGAN, SEEN, START, WINDOWS
 from rxddbstream.delivery import ShardStream
 from rxddbstream.errors import IteratorTrimmed, ShardNotFound, StreamDisabled, StreamError, StreamNotFound

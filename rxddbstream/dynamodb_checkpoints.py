@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from rxddbstream.aws.errors import explain
+from rxddbstream.aws.session import client_maker
 from rxddbstream.checkpoints import COUNT, PERIOD
-from rxddbstream.connecting import client_maker
 from rxddbstream.errors import (
     AccessDenied,
     CheckpointError,
@@ -14,7 +15,6 @@ from rxddbstream.errors import (
     MalformedAnswer,
     TransientError,
 )
-from rxddbstream.explain import explain
 
 _KEY_SCHEMA = [
     {"AttributeName": "consumer", "KeyType": "HASH"},

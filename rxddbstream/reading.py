@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from reactivex import abc
 
-from rxddbstream.client import StreamClient
+from rxddbstream.aws.client import StreamClient
 from rxddbstream.errors import DataTrimmed
 from rxddbstream.events import EventSink
 from rxddbstream.keeping import Keeper

@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 from reactivex import Observable, abc
 from reactivex.disposable import CompositeDisposable, Disposable
 
+from rxddbstream.aws.client import StreamClient
+from rxddbstream.aws.connect import connect
 from rxddbstream.checkpoints import CheckpointStore
-from rxddbstream.client import StreamClient
-from rxddbstream.connecting import connect
 from rxddbstream.delivery import ShardStream, merge_shards
 from rxddbstream.discovery import Discovery
 from rxddbstream.errors import ConfigurationError

@@ -32,8 +32,9 @@ from reactivex.testing import TestScheduler
 
 import rxddbstream as rxd
 from rxddbstream import operators as dops
+from rxddbstream.aws.client import StreamClient
+from rxddbstream.aws.parser import _PAGE
 from rxddbstream.cli.arguments import parse
-from rxddbstream.client import StreamClient
 from rxddbstream.delivery import ShardStream
 from rxddbstream.errors import CaptureError, CaptureUnreadable, ConfigurationError, StreamDisabled
 from rxddbstream.model.change import Page
@@ -45,7 +46,6 @@ from rxddbstream.testing import SimulatedStream, Written, build_shards, capture,
 from rxddbstream.testing.captures import PageRead, load
 from rxddbstream.testing.faults import client_error
 from rxddbstream.testing.replaying import ReplayedStream
-from rxddbstream.wire import _PAGE
 
 ARN = "arn:aws:dynamodb:eu-central-1:123456789012:table/orders/stream/2026"
 BEGAN = datetime(2020, 5, 17, 12, 0, 0, 250_000, tzinfo=UTC)  # long ago, and between two seconds

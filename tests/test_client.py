@@ -18,9 +18,9 @@ from botocore.awsrequest import AWSResponse
 from botocore.stub import Stubber
 from moto import mock_aws
 
-import rxddbstream.connecting
-from rxddbstream.client import StreamClient
-from rxddbstream.connecting import connect
+import rxddbstream.aws.connect
+from rxddbstream.aws.client import StreamClient
+from rxddbstream.aws.connect import connect
 from rxddbstream.errors import (
     AccessDenied,
     ConfigurationError,
@@ -762,7 +762,7 @@ def test_a_cut_answer_to_describe_table_is_malformed():
             pass
 
     with pytest.raises(MalformedAnswer):
-        rxddbstream.connecting._latest_stream(DynamoDB(), "orders")
+        rxddbstream.aws.connect._latest_stream(DynamoDB(), "orders")
 
 
 def test_a_cut_answer_to_list_streams_is_malformed():

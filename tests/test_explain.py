@@ -11,6 +11,7 @@ import pytest
 from botocore.credentials import RefreshableCredentials
 from botocore.parsers import ResponseParserError, create_parser
 
+from rxddbstream.aws.errors import explain
 from rxddbstream.errors import (
     AccessDenied,
     ConnectionLost,
@@ -26,7 +27,6 @@ from rxddbstream.errors import (
     Throttled,
     TransientError,
 )
-from rxddbstream.explain import explain
 
 DOING = "reading shard s-1 of arn:orders"
 

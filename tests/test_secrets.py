@@ -21,6 +21,7 @@ from reactivex.testing import TestScheduler
 
 import rxddbstream as rxd
 from rxddbstream import operators as dops
+from rxddbstream.aws.parser import RecordJSON
 from rxddbstream.errors import (
     CheckpointError,
     ConfigurationError,
@@ -35,7 +36,6 @@ from rxddbstream.model.position import TrimHorizon
 from rxddbstream.model.record import EncodedRecord
 from rxddbstream.protocol.reader import ProtocolError, ShardReader
 from rxddbstream.testing import Faults, SimulatedStream
-from rxddbstream.wire import RecordJSON
 
 SECRET = "hunter2-4111111111111111"
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)

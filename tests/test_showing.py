@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import rxddbstream as rxd
+from rxddbstream.aws.parser import accelerated
 from rxddbstream.model.html import LONGEST, MOST_ROWS
 from rxddbstream.testing import SimulatedStream
-from rxddbstream.wire import accelerated
 
 
 class Rows(HTMLParser):

@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.live import Live
 
 import rxddbstream as rxd
+from rxddbstream.aws.parser import RecordJSON
 from rxddbstream.cli import backlog
 from rxddbstream.cli.arguments import parse
 from rxddbstream.cli.choosing import chosen
@@ -33,7 +34,6 @@ from rxddbstream.errors import ConfigurationError
 from rxddbstream.progress import Statistics
 from rxddbstream.testing import SimulatedStream
 from rxddbstream.views.template import Template
-from rxddbstream.wire import RecordJSON
 
 MADE = datetime(2026, 1, 31, 12, 30, 15, 250_000, tzinfo=UTC)
 

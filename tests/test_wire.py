@@ -17,12 +17,12 @@ from botocore.parsers import ResponseParserError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rxddbstream.connecting import connect
+from rxddbstream.aws.connect import connect
+from rxddbstream.aws.parser import RecordJSON, accelerated
 from rxddbstream.errors import DecodeError
 from rxddbstream.model.change import Change
 from rxddbstream.model.values import decode_item
 from rxddbstream.testing import SimulatedStream
-from rxddbstream.wire import RecordJSON, accelerated
 
 ARN = "arn:aws:dynamodb:eu-west-1:123456789012:table/orders/stream/2026-01-31T12:00:00.000"
 NUMBER = "100000000000000000001"

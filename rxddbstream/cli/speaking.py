@@ -90,7 +90,7 @@ def in_words(error: BaseException) -> str:
 
 def advice(error: ConnectionLost) -> str:
     """What to check when the service was never reached."""
-    from rxddbstream.connecting import unknown_region
+    from rxddbstream.aws.session import unknown_region
 
     check = "check --region, --endpoint-url and the network"
     unknown = unknown_region(str(error))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from rxddbstream.aws.errors import explain
 from rxddbstream.diagnosis.finding import Finding, Place, grant, on_one_line
 from rxddbstream.errors import (
     AccessDenied,
@@ -15,7 +16,6 @@ from rxddbstream.errors import (
     Throttled,
     TransientError,
 )
-from rxddbstream.explain import explain
 
 TRIES = 3
 PAUSE = 0.5

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from rxddbstream.connecting import client_maker, open_session, table_to_look_up
+from rxddbstream.aws.connect import table_to_look_up
+from rxddbstream.aws.session import client_maker, open_session
 from rxddbstream.diagnosis.asking import Asking
 from rxddbstream.diagnosis.finding import Finding, Place, skipped
 from rxddbstream.diagnosis.reading import ShardToTry

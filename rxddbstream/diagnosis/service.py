@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 
 import botocore.exceptions as botocore_errors
 
-from rxddbstream.connecting import how_to_enable_one, unknown_region
+from rxddbstream.aws.connect import how_to_enable_one
+from rxddbstream.aws.session import unknown_region
 from rxddbstream.diagnosis.asking import Asking
 from rxddbstream.diagnosis.finding import Finding, Place, on_one_line, resource_of_table
 from rxddbstream.errors import RequestFailed, StreamError, TableNotFound

@@ -9,7 +9,7 @@ from typing import Any
 
 import botocore.exceptions as botocore_errors
 
-from rxddbstream.connecting import region_of
+from rxddbstream.aws.session import region_of
 from rxddbstream.diagnosis.finding import Finding, Place, on_one_line
 
 SOON = timedelta(minutes=10)

@@ -35,8 +35,8 @@ from typing import BinaryIO, TypeAlias, TypeVar, cast
 
 import msgspec
 
+from rxddbstream.aws.parser import RecordJSON
 from rxddbstream.errors import CaptureUnreadable
-from rxddbstream.wire import RecordJSON
 
 VERSION = 1
 TOO_LATE = 10.0**11  # more are milliseconds, and the calendar ends soon after

@@ -19,7 +19,8 @@ from reactivex import Observable, abc
 from reactivex import operators as ops
 from reactivex.scheduler import CurrentThreadScheduler
 
-from rxddbstream.client import StreamClient
+from rxddbstream.aws.client import StreamClient
+from rxddbstream.aws.parser import RecordJSON
 from rxddbstream.core.checkpoint import to_text
 from rxddbstream.delivery import ShardStream, merge_shards
 from rxddbstream.errors import CaptureError, ConfigurationError
@@ -28,7 +29,6 @@ from rxddbstream.model.position import Latest, Position
 from rxddbstream.model.record import encodable, on_one_line
 from rxddbstream.stream import Stream
 from rxddbstream.testing.captures import VERSION, Closed, End, Head, Line, Opened, PageRead, Path
-from rxddbstream.wire import RecordJSON
 
 COMPRESSION = 3  # half the time of 6, and a quarter more bytes
 GZIP = zlib.MAX_WBITS | 16  # the format

@@ -17,8 +17,8 @@ from typing import Any
 from botocore.exceptions import ClientError
 from reactivex import abc
 
+from rxddbstream.aws.client import StreamClient
 from rxddbstream.checkpoints import CheckpointStore
-from rxddbstream.client import StreamClient
 from rxddbstream.errors import ConfigurationError
 from rxddbstream.events import EventObserver
 from rxddbstream.model.change import Change

@@ -13,8 +13,8 @@ from reactivex import operators as ops
 from reactivex.disposable import Disposable
 
 from rxddbstream.asking import Asking
-from rxddbstream.client import StreamClient
-from rxddbstream.connecting import connect
+from rxddbstream.aws.client import StreamClient
+from rxddbstream.aws.connect import connect
 from rxddbstream.delivery import ShardStream
 from rxddbstream.events import EventObserver, EventSink
 from rxddbstream.model.change import Page

@@ -16,11 +16,11 @@ from msgspec import Raw
 import rxddbstream as rxd
 from benchmarks.records import ARN
 from rxddbstream import operators as dops
+from rxddbstream.aws.parser import RecordJSON
 from rxddbstream.model.record import Detail
 from rxddbstream.windows.base import Closed, Took, Windows
 from rxddbstream.windows.definitions import Seconds, Windower
 from rxddbstream.windows.folds import Fold
-from rxddbstream.wire import RecordJSON
 
 MINUTE = 60.0
 DAY = 86_400.0

@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from moto.events.models import EventPattern
 
+from rxddbstream.aws.parser import RecordJSON
 from rxddbstream.errors import ConfigurationError, StreamError
 from rxddbstream.model.change import Change
 from rxddbstream.patterns.pattern import compile_pattern
-from rxddbstream.wire import RecordJSON
 
 # AWS's example, with a capital letter of its own: https://docs.aws.amazon.com/lambda/latest/dg/with-ddb-filtering.html
 CUSTOMER = {

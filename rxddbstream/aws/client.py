@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import botocore.exceptions as botocore_errors
 
+from rxddbstream.aws.errors import explain
 from rxddbstream.errors import DecodeError, MalformedAnswer, ShardNotFound, StreamError, StreamNotFound
-from rxddbstream.explain import explain
 from rxddbstream.model.change import Change
 from rxddbstream.model.messages import Iterator, Records
 from rxddbstream.model.position import After, AtTime, Latest, Position, TrimHorizon
