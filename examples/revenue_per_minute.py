@@ -11,6 +11,7 @@ minute has been printed is told on standard error. Run it with `--size 2` not to
 
 import argparse
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from decimal import Decimal
 
@@ -21,11 +22,13 @@ import rxddbstream as rxd
 from rxddbstream import operators as dops
 from rxddbstream.demo import demo_table
 from rxddbstream.operators import WindowResult
-from rxddbstream.windowing import LateObserver
 
 
 def revenue(
-    changes: Observable[rxd.Change], size: float, lateness: float = 0.0, late: LateObserver | None = None
+    changes: Observable[rxd.Change],
+    size: float,
+    lateness: float = 0.0,
+    late: Callable[[rxd.Change], object] | None = None,
 ) -> Observable[WindowResult[str, Decimal]]:
     """The sum of each product's orders in each window of `size` seconds.
 

@@ -11,16 +11,17 @@ import importlib
 
 # Type checkers read `__init__.pyi` in place of this file: there each name has its type.
 _NAMES = {
-    "checkpoints": "CheckpointStore MemoryCheckpoints SqliteCheckpoints",
+    "checkpoints.dynamodb": "DynamoDBCheckpoints",
+    "checkpoints.sqlite": "SqliteCheckpoints",
+    "checkpoints.store": "CheckpointStore MemoryCheckpoints",
+    "consume": "aiterate iterate run",
     "delivery": "ShardStream",
-    "dynamodb_checkpoints": "DynamoDBCheckpoints",
     "model.change": "Change",
     "model.events": "Checkpointed Event Gap Retrying ShardClosed ShardOpened Throttled",
     "model.shard": "Shard",
     "progress": "Statistics",
     "protocol.pacing": "Poll",
-    "running": "aiterate iterate run",
-    "scheduler": "TimerPoolScheduler",
+    "scheduling.pool": "TimerPoolScheduler",
     "stream": "Stream changes shards",
     "views.lineage": "lineage",
     "views.listed": "ListedShard ShardContent",

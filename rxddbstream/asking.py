@@ -1,6 +1,6 @@
 """Asking about a stream until there is an answer, and listing its shards.
 
-The methods are processes, generators that yield how long they wait; see `rxddbstream.stepping`.
+The methods are processes, generators that yield how long they wait; see `rxddbstream.scheduling.coroutine`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from rxddbstream.model.shard import Shard
 from rxddbstream.progress import Counts
 from rxddbstream.protocol import pacing
 from rxddbstream.retrying import Failures
-from rxddbstream.stepping import Wait
+from rxddbstream.scheduling.coroutine import Wait
 
 LISTING_BURST = 10  # DescribeStream calls an account may make in a second
 

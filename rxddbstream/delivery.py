@@ -19,7 +19,7 @@ from rxddbstream.aws.client import StreamClient
 from rxddbstream.model.change import Change, Page
 from rxddbstream.model.position import Position
 from rxddbstream.model.shard import Shard
-from rxddbstream.scheduler import TimerPoolScheduler
+from rxddbstream.scheduling.pool import TimerPoolScheduler
 
 OPENING_PATIENCE = 2.0  # seconds that a delivery waits for the outermost `subscribe` to return
 

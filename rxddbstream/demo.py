@@ -31,11 +31,11 @@ import boto3
 from reactivex import Observable
 from reactivex import operators as ops
 
+from rxddbstream.consume import run
 from rxddbstream.errors import StreamError
 from rxddbstream.events import EventObserver
 from rxddbstream.model.change import Change
 from rxddbstream.protocol.pacing import Poll
-from rxddbstream.running import run
 from rxddbstream.stream import changes
 
 TABLE = "orders"

@@ -23,12 +23,12 @@ from reactivex.disposable import Disposable
 
 from rxddbstream.asking import Asking
 from rxddbstream.aws.client import StreamClient
-from rxddbstream.checkpoints import CheckpointStore
-from rxddbstream.core.checkpoint import BEGAN, SEEN, START, WINDOWS
+from rxddbstream.checkpoints.codec import BEGAN, SEEN, START, WINDOWS
+from rxddbstream.checkpoints.store import CheckpointStore
+from rxddbstream.checkpoints.writer import Keeper
 from rxddbstream.delivery import ShardStream
 from rxddbstream.errors import IteratorTrimmed, ShardNotFound, StreamDisabled, StreamError, StreamNotFound
 from rxddbstream.events import EventObserver, EventSink
-from rxddbstream.keeping import Keeper
 from rxddbstream.model.position import AtTime, Latest, Position, Start, TrimHorizon, resolve
 from rxddbstream.model.shard import Shard
 from rxddbstream.polling import pages
@@ -36,7 +36,7 @@ from rxddbstream.progress import Progress
 from rxddbstream.protocol import pacing
 from rxddbstream.protocol.lineage import Lineage, Ready
 from rxddbstream.reading import OnGap, Reading
-from rxddbstream.stepping import Stepper, Wait
+from rxddbstream.scheduling.coroutine import Stepper, Wait
 
 FULL_LISTING_INTERVAL = 60.0
 ASK_AGAIN_BASE = 0.25
@@ -183,7 +183,7 @@ class Discovery:
             alive=lambda: self._ask.client.answered_at,
             emitted=lambda: self._progress.emitted,
             scheduler=self._scheduler,
-            events=self._events,
+            emit=self._events.emit,
             on_failure=self._observer.on_error,
         )
         kept = yield from self._ask.until_answered(keeper.load)

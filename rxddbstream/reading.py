@@ -13,9 +13,9 @@ from typing import Any, Literal
 from reactivex import abc
 
 from rxddbstream.aws.client import StreamClient
+from rxddbstream.checkpoints.writer import Keeper
 from rxddbstream.errors import DataTrimmed
 from rxddbstream.events import EventSink
-from rxddbstream.keeping import Keeper
 from rxddbstream.model.events import Gap
 from rxddbstream.model.shard import Shard
 from rxddbstream.progress import Progress

@@ -13,7 +13,7 @@ from reactivex.disposable import CompositeDisposable, Disposable
 
 from rxddbstream.aws.client import StreamClient
 from rxddbstream.aws.connect import connect
-from rxddbstream.checkpoints import CheckpointStore
+from rxddbstream.checkpoints.store import CheckpointStore
 from rxddbstream.delivery import ShardStream, merge_shards
 from rxddbstream.discovery import Discovery
 from rxddbstream.errors import ConfigurationError
@@ -23,9 +23,7 @@ from rxddbstream.model.position import Start, resolve
 from rxddbstream.progress import Counts, Statistics
 from rxddbstream.protocol.pacing import Poll
 from rxddbstream.reading import OnGap
-from rxddbstream.scheduler import TimerPoolScheduler
-
-WORKERS = 16
+from rxddbstream.scheduling.pool import WORKERS, TimerPoolScheduler
 
 T = TypeVar("T")
 

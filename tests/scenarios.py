@@ -32,7 +32,7 @@ import pytest
 from dynamodb_local import RACING, DynamoDBLocal
 
 import rxddbstream as rxd
-from rxddbstream.core.checkpoint import from_text
+from rxddbstream.checkpoints.codec import from_text
 from rxddbstream.errors import StreamError
 from rxddbstream.model.position import After, Position
 

@@ -34,7 +34,7 @@ from reading import Reader, ids
 
 import rxddbstream as rxd
 from rxddbstream import operators as dops
-from rxddbstream.core.checkpoint import from_text, to_text
+from rxddbstream.checkpoints.codec import from_text, to_text
 from rxddbstream.errors import (
     CheckpointError,
     CheckpointLocked,

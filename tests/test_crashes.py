@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from scenarios import ITEMS, KILLS, RATE, Result
 
-from rxddbstream.core.checkpoint import from_text
+from rxddbstream.checkpoints.codec import from_text
 from rxddbstream.model.position import After
 
 ENDED = 10**40  # stands for a shard's end, beyond any sequence number

@@ -11,9 +11,9 @@ from reactivex import operators as ops
 from reactivex.testing import TestScheduler
 
 import rxddbstream as rxd
-import rxddbstream.running
+import rxddbstream.consume
 from rxddbstream import operators as dops
-from rxddbstream.scheduler import TimerPoolScheduler
+from rxddbstream.scheduling.pool import TimerPoolScheduler
 from rxddbstream.testing import SimulatedStream
 
 

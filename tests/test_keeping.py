@@ -9,8 +9,7 @@ import pytest
 from reactivex.testing import TestScheduler
 
 import rxddbstream as rxd
-from rxddbstream.events import EventSink
-from rxddbstream.keeping import Keeper
+from rxddbstream.checkpoints.writer import Keeper
 from rxddbstream.model.position import TrimHorizon
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -46,7 +45,7 @@ def keeper(scheduler: Busy) -> Keeper:
         alive=lambda: NOW,
         emitted=dict,
         scheduler=scheduler,
-        events=EventSink(None, print),
+        emit=print,
         on_failure=print,
     )
     keeper.load()

@@ -20,7 +20,7 @@ from reactivex.testing import TestScheduler
 
 import rxddbstream as rxd
 from rxddbstream import operators as dops
-from rxddbstream.core.checkpoint import from_text
+from rxddbstream.checkpoints.codec import from_text
 from rxddbstream.errors import HeldTooLate
 from rxddbstream.model.position import After
 from rxddbstream.testing import SimulatedStream

@@ -22,12 +22,13 @@ from reactivex.subject import ReplaySubject, Subject
 
 import rxddbstream as rxd
 from rxddbstream import operators as dops
-from rxddbstream.core.checkpoint import from_text
+from rxddbstream.checkpoints.codec import from_text
+from rxddbstream.checkpoints.holding import hold, release
 from rxddbstream.errors import AccessDenied
-from rxddbstream.handover import Ended, Handover
 from rxddbstream.model.change import Change
 from rxddbstream.model.frontier import Frontier
 from rxddbstream.model.position import After, TrimHorizon
+from rxddbstream.scheduling.queue import Ended, Handover
 from rxddbstream.testing import SimulatedStream
 
 QUICK = rxd.Poll(fastest=0.01, slowest=0.05)
@@ -362,7 +363,7 @@ def delivering(frontier, put, number):
 def test_a_change_that_is_dropped_because_the_taker_has_gone_is_not_done():
     """The taker goes first, the source is disposed after it: what comes between the two is lost, not done."""
     one, other = (Frontier(TrimHorizon(), threading.Lock()) for _ in range(2))
-    handover = Handover(max_pending=1)
+    handover = Handover(max_pending=1, hold=hold, release=release)
     delivering(one, handover.put, 1)  # the queue is full now
     thread = threading.Thread(target=delivering, args=(other, handover.put, 1), daemon=True)
     thread.start()  # waits for room, or finds the taker gone
@@ -375,7 +376,7 @@ def test_a_change_that_is_dropped_because_the_taker_has_gone_is_not_done():
 
 def test_an_element_that_is_done_after_the_taker_has_gone_is_not_released():
     frontier = Frontier(TrimHorizon(), threading.Lock())
-    handover = Handover(max_pending=1)
+    handover = Handover(max_pending=1, hold=hold, release=release)
     delivering(frontier, handover.put, 1)
     change = handover.take()
     handover.close()

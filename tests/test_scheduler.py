@@ -16,8 +16,8 @@ from reactivex import operators as ops
 from reactivex.disposable import Disposable, MultipleAssignmentDisposable
 from reactivex.scheduler.periodicscheduler import PeriodicScheduler
 
-from rxddbstream import scheduler as module
-from rxddbstream.scheduler import TimerPoolScheduler
+from rxddbstream.scheduling import pool as module
+from rxddbstream.scheduling.pool import TimerPoolScheduler
 
 # Nothing here waits this long unless it is broken.
 PATIENCE = 10.0
@@ -548,7 +548,7 @@ class TestTheEnd:
     def test_a_process_exits_at_once(self):
         code = """if True:
             import threading, time
-            from rxddbstream.scheduler import TimerPoolScheduler
+            from rxddbstream.scheduling.pool import TimerPoolScheduler
             scheduler = TimerPoolScheduler()
             busy = threading.Event()
             scheduler.schedule(lambda *_: (busy.set(), time.sleep(60)))

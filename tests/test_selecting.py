@@ -24,7 +24,7 @@ from reactivex.testing import TestScheduler
 import rxddbstream as rxd
 from rxddbstream import operators as dops
 from rxddbstream.aws.parser import RecordJSON
-from rxddbstream.core.checkpoint import from_text
+from rxddbstream.checkpoints.codec import from_text
 from rxddbstream.errors import ConfigurationError
 from rxddbstream.model.paths import parse_path
 from rxddbstream.testing import SimulatedStream

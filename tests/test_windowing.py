@@ -20,8 +20,8 @@ from reading import Mortal
 import rxddbstream as rxd
 import rxddbstream.discovery
 from rxddbstream import operators as dops
+from rxddbstream.checkpoints.writer import Keeper
 from rxddbstream.errors import ConfigurationError, HeldTooLate
-from rxddbstream.keeping import Keeper
 from rxddbstream.model.frontier import Frontier
 from rxddbstream.progress import Progress
 from rxddbstream.testing import Faults, SimulatedStream

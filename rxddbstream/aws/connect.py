@@ -12,12 +12,7 @@ from botocore.client import BaseClient
 from rxddbstream.aws.client import StreamClient
 from rxddbstream.aws.errors import explain
 from rxddbstream.aws.session import client_maker
-from rxddbstream.errors import (
-    ConfigurationError,
-    MalformedAnswer,
-    StreamNotEnabled,
-    TableNotFound,
-)
+from rxddbstream.errors import ConfigurationError, MalformedAnswer, StreamNotEnabled, TableNotFound
 
 log = logging.getLogger("rxddbstream")
 log.addHandler(logging.NullHandler())

@@ -23,12 +23,7 @@ import botocore.exceptions as botocore_errors
 
 from rxddbstream.aws.errors import explain
 from rxddbstream.aws.parser import accelerated
-from rxddbstream.errors import (
-    ConfigurationError,
-    RequestFailed,
-    StreamError,
-    StreamNotFound,
-)
+from rxddbstream.errors import ConfigurationError, RequestFailed, StreamError, StreamNotFound
 
 CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 10.0

@@ -79,7 +79,7 @@ def for_a_while(source: Observable[T], args: Namespace) -> Observable[T]:
     from reactivex import Observable, abc
     from reactivex.disposable import CompositeDisposable
 
-    from rxddbstream.scheduler import TimerPoolScheduler
+    from rxddbstream.scheduling.pool import TimerPoolScheduler
 
     if args.seconds is None:
         return source

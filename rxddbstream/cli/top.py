@@ -222,7 +222,7 @@ class _Notes(Notes):
 @contextlib.contextmanager
 def _reading(source: Observable[Change], rates: Rates, wake: _Alarm) -> Iterator[Callable[[], bool]]:
     """While the source is read; whether that is over. `wake` is set then, and an error is raised."""
-    from rxddbstream.scheduler import TimerPoolScheduler
+    from rxddbstream.scheduling.pool import TimerPoolScheduler
 
     ends: list[BaseException | None] = []
 

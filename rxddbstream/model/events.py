@@ -74,7 +74,7 @@ class Checkpointed(NamedTuple):
     """Checkpoints were written.
 
     Attributes:
-        positions: the texts that changed, by shard ID; see `rxddbstream.core.checkpoint`.
+        positions: the texts that changed, by shard ID; see `rxddbstream.checkpoints.codec`.
     """
 
     positions: Mapping[str, str]

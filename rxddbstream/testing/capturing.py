@@ -21,7 +21,7 @@ from reactivex.scheduler import CurrentThreadScheduler
 
 from rxddbstream.aws.client import StreamClient
 from rxddbstream.aws.parser import RecordJSON
-from rxddbstream.core.checkpoint import to_text
+from rxddbstream.checkpoints.codec import to_text
 from rxddbstream.delivery import ShardStream, merge_shards
 from rxddbstream.errors import CaptureError, ConfigurationError
 from rxddbstream.model.change import Change, Page

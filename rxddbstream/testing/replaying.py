@@ -18,7 +18,7 @@ from botocore.exceptions import ClientError
 from reactivex import abc
 
 from rxddbstream.aws.client import StreamClient
-from rxddbstream.checkpoints import CheckpointStore
+from rxddbstream.checkpoints.store import CheckpointStore
 from rxddbstream.errors import ConfigurationError
 from rxddbstream.events import EventObserver
 from rxddbstream.model.change import Change

@@ -15,13 +15,13 @@ from reactivex.disposable import Disposable
 from rxddbstream.asking import Asking
 from rxddbstream.aws.client import StreamClient
 from rxddbstream.aws.connect import connect
+from rxddbstream.consume import run
 from rxddbstream.delivery import ShardStream
 from rxddbstream.events import EventObserver, EventSink
 from rxddbstream.model.change import Page
 from rxddbstream.progress import Counts
 from rxddbstream.protocol.pacing import Poll
-from rxddbstream.running import run
-from rxddbstream.stepping import Stepper, Wait
+from rxddbstream.scheduling.coroutine import Stepper, Wait
 from rxddbstream.stream import shards
 from rxddbstream.views.listed import ShardContent
 from rxddbstream.views.shard_tree import ShardTree

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rxddbstream.core.checkpoint import SHARD_END, from_text, to_text
+from rxddbstream.checkpoints.codec import SHARD_END, from_text, to_text
 from rxddbstream.model.position import After, AtTime, Latest, TrimHorizon
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)

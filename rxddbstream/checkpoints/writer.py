@@ -11,10 +11,9 @@ from typing import TypeVar
 from reactivex import abc
 from reactivex.disposable import MultipleAssignmentDisposable
 
-from rxddbstream.checkpoints import CheckpointStore
-from rxddbstream.core.checkpoint import BEGAN, SEEN, SHARD_END, START, WINDOWS, from_text, to_text
+from rxddbstream.checkpoints.codec import BEGAN, SEEN, SHARD_END, START, WINDOWS, from_text, to_text
+from rxddbstream.checkpoints.store import CheckpointStore
 from rxddbstream.errors import CheckpointError, CheckpointUnreadable, StreamError, TransientError
-from rxddbstream.events import EventSink
 from rxddbstream.model.events import Checkpointed
 from rxddbstream.model.frontier import Frontier
 from rxddbstream.model.position import AtTime, Latest, Position, TrimHorizon
@@ -36,7 +35,7 @@ class Keeper:
         alive: the service's time of the last answer.
         emitted: the watermarks at which window operators have emitted their windows, by name.
         scheduler: where to write; not where shards are polled.
-        events: is told of what was written.
+        emit: is told of what was written.
         on_failure: called with what will not pass.
     """
 
@@ -48,7 +47,7 @@ class Keeper:
         alive: Callable[[], datetime],
         emitted: Callable[[], Mapping[str, float]],
         scheduler: abc.SchedulerBase,
-        events: EventSink,
+        emit: Callable[[Checkpointed], None],
         on_failure: Callable[[Exception], None],
     ) -> None:
         self._store = store
@@ -56,7 +55,7 @@ class Keeper:
         self._alive: Callable[[], datetime] | None = alive
         self._emitted = emitted
         self._scheduler = scheduler
-        self._events = events
+        self._emit = emit
         self._on_failure = on_failure
         self._next_write = MultipleAssignmentDisposable()
         self._lock = threading.Lock()  # guards the frontiers and the count
@@ -181,7 +180,7 @@ class Keeper:
             written = {} if self._closed else self._store_all(positions)
         written.pop(SEEN, None)  # is no news
         if written:
-            self._events.emit(Checkpointed(written))
+            self._emit(Checkpointed(written))
 
     def _store_all(self, positions: Mapping[str, str]) -> dict[str, str]:
         changed = {key: text for key, text in positions.items() if text != self._kept.get(key)}

@@ -7,53 +7,13 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from queue import Empty
-from typing import Any, Generic, TypeVar
-
-from rxddbstream.errors import HeldTooLate
-from rxddbstream.model.change import Change, place_of
+from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
 MAX_PENDING = 1000
-
-
-def hold(element: Any) -> bool:
-    """Keep a change, or those of a list or tuple, from being checkpointed until they are released.
-
-    Returns:
-        False when it is too late for one of them; see `Frontier.hold`.
-    """
-    held = [change.frontier.hold(change) for change in _changes_in(element) if change.frontier is not None]
-    return all(held)
-
-
-def release(element: Any) -> None:
-    """Take back one `hold` of a change, or of those of a list or tuple."""
-    for change in _changes_in(element):
-        if change.frontier is not None:
-            change.frontier.release(change)
-
-
-def too_late(element: Any) -> HeldTooLate:
-    """The error for what could not be held."""
-    changes = list(_changes_in(element))
-    what = place_of(changes[0]) if changes else type(element).__name__
-    if len(changes) > 1:
-        what = f"a list of {len(changes)} changes (the first: {what})"
-    return HeldTooLate(
-        f"{what} was handed over before it was held, and may count as done already; "
-        "put hold() before the first operator that keeps changes"
-    )
-
-
-def _changes_in(element: Any) -> Iterator[Change]:
-    if isinstance(element, Change):
-        yield element
-    elif isinstance(element, list | tuple):
-        for part in element:
-            yield from _changes_in(part)
 
 
 class Ended(Exception):
@@ -77,13 +37,24 @@ class Handover(Generic[T]):
 
     Args:
         max_pending: how many elements may wait to be taken.
+        hold: called with each element that is put: it is not done before its `release`.
+        release: called with each element that is done.
         wake: called when there may be something to take, on the thread that put it.
     """
 
-    def __init__(self, max_pending: int, wake: Callable[[], object] = lambda: None) -> None:
+    def __init__(
+        self,
+        max_pending: int,
+        *,
+        hold: Callable[[T], object],
+        release: Callable[[T], object],
+        wake: Callable[[], object] = lambda: None,
+    ) -> None:
         if max_pending < 1:
             raise ValueError(f"max_pending must be at least 1, not {max_pending}")
         self._max_pending = max_pending
+        self._hold = hold
+        self._release = release
         self._wake = wake
         self._changed = threading.Condition()
         self._pending: deque[T] = deque()
@@ -93,7 +64,7 @@ class Handover(Generic[T]):
 
     def put(self, element: T) -> None:
         """Hold the element, wait for room, and add it; drop it when the taker has gone."""
-        hold(element)  # also what is then dropped: it is not done
+        self._hold(element)  # also what is then dropped: it is not done
         with self._changed:
             self._wait_until(lambda: len(self._pending) < self._max_pending)
             if self._closed:
@@ -118,7 +89,7 @@ class Handover(Generic[T]):
         """Release an element that was taken, unless the taker has gone before it was done."""
         with self._changed:
             if not self._closed:
-                release(element)
+                self._release(element)
 
     def close(self) -> None:
         """The taker goes."""

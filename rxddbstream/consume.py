@@ -17,12 +17,12 @@ from reactivex import Observable
 from reactivex import operators as ops
 from reactivex.disposable import SerialDisposable
 
-from rxddbstream.handover import MAX_PENDING, Ended, Handover
-from rxddbstream.scheduler import TimerPoolScheduler
+from rxddbstream.checkpoints.holding import hold, release
+from rxddbstream.scheduling.pool import TimerPoolScheduler
+from rxddbstream.scheduling.queue import MAX_PENDING, Ended, Handover
 
 T = TypeVar("T")
 
-WORKERS = 16
 EXIT_PATIENCE = 0.5  # seconds that threads are given to end; one in the middle of a call takes longer
 
 
@@ -30,7 +30,7 @@ class _Subscription:
     """One subscription, on threads of its own."""
 
     def __init__(self) -> None:
-        self.pool = TimerPoolScheduler(WORKERS)
+        self.pool = TimerPoolScheduler()
         self._subscription = SerialDisposable()
         self._over = threading.Event()
 
@@ -127,7 +127,7 @@ def iterate(source: Observable[T], *, max_pending: int = MAX_PENDING) -> Iterato
 
 
 def _iterate(source: Observable[T], max_pending: int) -> Iterator[T | None]:
-    handover: Handover[T] = Handover(max_pending)
+    handover: Handover[T] = Handover(max_pending, hold=hold, release=release)
     subscription = _Subscription()
     try:
         subscription.subscribe(source, handover.put, handover.end, handover.end)
@@ -178,7 +178,7 @@ async def aiterate(source: Observable[T], *, max_pending: int = MAX_PENDING) -> 
         with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
             loop.call_soon_threadsafe(arrived.set)
 
-    handover: Handover[T] = Handover(max_pending, wake)
+    handover: Handover[T] = Handover(max_pending, hold=hold, release=release, wake=wake)
     subscription = _Subscription()
 
     def subscribe(*_: object) -> None:

@@ -23,7 +23,9 @@ from reactivex.abc import DisposableBase, ScheduledAction
 from reactivex.scheduler.periodicscheduler import PeriodicScheduler
 from reactivex.typing import AbsoluteTime, RelativeTime
 
-__all__ = ["TimerPoolScheduler"]
+__all__ = ["WORKERS", "TimerPoolScheduler"]
+
+WORKERS = 16
 
 _T = TypeVar("_T")
 
@@ -235,7 +237,7 @@ class TimerPoolScheduler(_Lane):
         [0, 1, 2]
     """
 
-    def __init__(self, workers: int = 16, *, name: str = "rxddbstream") -> None:
+    def __init__(self, workers: int = WORKERS, *, name: str = "rxddbstream") -> None:
         if workers < 1:
             raise ValueError(f"a pool needs at least one worker, not {workers}")
         super().__init__(_Timer(f"{name}-timer"), workers, f"{name}-worker")

@@ -7,7 +7,7 @@ from typing import Any
 
 from rxddbstream.aws.errors import explain
 from rxddbstream.aws.session import client_maker
-from rxddbstream.checkpoints import COUNT, PERIOD
+from rxddbstream.checkpoints.store import COUNT, PERIOD
 from rxddbstream.errors import (
     AccessDenied,
     CheckpointError,

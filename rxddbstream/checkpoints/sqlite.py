@@ -1,9 +1,4 @@
-"""Where positions are kept, so that a consumer goes on where it stopped: in memory, in a file.
-
-A store keeps texts by stream and shard. What they mean is told in `rxddbstream.core.checkpoint`; a store
-need only know that a greater text is a later position. For a DynamoDB table see
-`rxddbstream.dynamodb_checkpoints`.
-"""
+"""Positions in a SQLite file."""
 
 from __future__ import annotations
 
@@ -14,76 +9,9 @@ import sys
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
 
+from rxddbstream.checkpoints.store import COUNT, PERIOD
 from rxddbstream.errors import CheckpointError, CheckpointLocked, CheckpointUnreadable
-
-PERIOD = 5.0
-COUNT = 1000
-
-
-class CheckpointStore(Protocol):
-    """Where one consumer keeps its positions. Write your own by giving a class these members.
-
-    The methods are called one at a time, from several threads. They raise `CheckpointError` for what will
-    not pass, and `TransientError` for what may; a failed write is made again with the next one.
-
-    Attributes:
-        period: seconds between two writes, at most.
-        count: changes between two writes, at most.
-    """
-
-    period: float
-    count: int
-
-    def load(self, stream: str) -> Mapping[str, str]:
-        """Take the store into use for a stream; the texts by shard ID, as far as there are any."""
-        ...
-
-    def save(self, stream: str, positions: Mapping[str, str]) -> None:
-        """Keep these texts, each only where it is greater than the one that is there."""
-
-    def forget(self, stream: str, shard_ids: Collection[str]) -> None:
-        """Drop the texts of shards that the service no longer has."""
-
-    def close(self, stream: str) -> None:
-        """Let others use the store for this stream; called once for each `load`."""
-
-
-class MemoryCheckpoints:
-    """Keeps positions as long as the object lives: a second subscription goes on where the first stopped.
-
-    Args:
-        period: seconds between two writes, at most.
-        count: changes between two writes, at most.
-
-    >>> store = MemoryCheckpoints()
-    >>> store.save("stream", {"shard-1": "1 ...7"})
-    >>> store.save("stream", {"shard-1": "1 ...5"})
-    >>> store.load("stream")
-    {'shard-1': '1 ...7'}
-    """
-
-    def __init__(self, *, period: float = PERIOD, count: int = COUNT) -> None:
-        self.period = period
-        self.count = count
-        self._positions: dict[str, dict[str, str]] = {}
-
-    def load(self, stream: str) -> Mapping[str, str]:
-        return dict(self._positions.get(stream, {}))
-
-    def save(self, stream: str, positions: Mapping[str, str]) -> None:
-        kept = self._positions.setdefault(stream, {})
-        for shard_id, position in positions.items():
-            kept[shard_id] = max(position, kept.get(shard_id, ""))
-
-    def forget(self, stream: str, shard_ids: Collection[str]) -> None:
-        for shard_id in shard_ids:
-            self._positions.get(stream, {}).pop(shard_id, None)
-
-    def close(self, stream: str) -> None:
-        pass
-
 
 # "rxdb" in ASCII: marks the file as ours. https://www.sqlite.org/pragma.html#pragma_application_id
 _APPLICATION_ID = 0x72786462

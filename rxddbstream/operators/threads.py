@@ -1,0 +1,125 @@
+"""Going on in another thread or event loop: `observe_on`."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from queue import Empty
+from typing import Any, TypeVar
+
+from reactivex import Observable, abc
+from reactivex.disposable import CompositeDisposable, Disposable, SerialDisposable
+
+from rxddbstream.checkpoints.holding import hold, release
+from rxddbstream.scheduling.queue import MAX_PENDING, Ended, Handover
+
+T = TypeVar("T")
+
+
+def observe_on(
+    scheduler: abc.SchedulerBase, *, max_pending: int = MAX_PENDING
+) -> Callable[[Observable[T]], Observable[T]]:
+    """Go on in another thread or event loop, in order, with a bounded queue between.
+
+    Changes, and lists of them, are held while they wait and released when the observer's `on_next` has
+    returned. So put it before what maps them to something else. When `max_pending` wait, the source waits,
+    too; and when it ends, until the observer has all of it.
+
+    ::
+
+        source          -a-b-c-d------------
+        observe_on(s)   --a----b----c----d--     on s
+
+    Args:
+        scheduler: where to go on; of one thread, or the observer is called by one at a time all the same.
+            Not the pool that polls the shards: all of its workers can be waiting for room.
+        max_pending: how many elements may wait.
+
+    >>> from reactivex.scheduler import EventLoopScheduler
+    >>> from rxddbstream import operators as dops
+    >>> on_a_thread_of_its_own = dops.observe_on(EventLoopScheduler(), max_pending=100)
+    """
+
+    def apply(source: Observable[T]) -> Observable[T]:
+        def subscribe(
+            observer: abc.ObserverBase[T], given: abc.SchedulerBase | None = None
+        ) -> abc.DisposableBase:
+            return _Drain(observer, scheduler, max_pending).start(source, given)
+
+        return Observable(subscribe)
+
+    return apply
+
+
+class _Drain:
+    """One subscription to `observe_on`: drains its queue on the scheduler, in one task at a time."""
+
+    def __init__(self, observer: abc.ObserverBase[Any], scheduler: abc.SchedulerBase, size: int) -> None:
+        self._observer = observer
+        self._scheduler = scheduler
+        self._size = size
+        self._lock = threading.Lock()
+        self._draining = False
+        self._awaited = False
+        self._handover: Handover[Any] = Handover(size, hold=hold, release=release, wake=self._wake)
+        self._source = SerialDisposable()
+
+    def start(self, source: Observable[Any], given: abc.SchedulerBase | None) -> abc.DisposableBase:
+        queue = self._handover
+        # First the queue: a source that waits for room could not be disposed.
+        both = CompositeDisposable(Disposable(queue.close), self._source)
+        self._source.disposable = source.subscribe(queue.put, queue.end, queue.end, scheduler=given)
+        return both
+
+    def _wake(self) -> None:
+        with self._lock:
+            self._awaited = True
+            if self._draining:
+                return
+            self._draining = True
+        self._schedule()
+
+    def _schedule(self) -> None:
+        try:
+            self._scheduler.schedule(self._drain)
+        except Exception as error:  # noqa: BLE001 - a scheduler that was disposed, a loop that was closed
+            self._stop(error)
+
+    def _drain(self, _scheduler: abc.SchedulerBase, state: Any = None) -> None:
+        for _ in range(self._size):  # then others have their turn on the scheduler
+            self._awaited = False
+            try:
+                element = self._handover.take()
+            except Empty:
+                if self._is_idle():
+                    return
+                continue
+            except Ended as end:
+                self._finish(end.error)
+                return
+            try:
+                self._observer.on_next(element)
+            except BaseException as error:  # noqa: BLE001 - nothing that an observer raises may be lost
+                self._stop(error)
+                return
+            self._handover.done(element)
+        self._schedule()
+
+    def _is_idle(self) -> bool:
+        with self._lock:
+            self._draining = self._awaited
+            return not self._draining
+
+    def _finish(self, error: BaseException | None) -> None:
+        try:
+            if error is None:
+                self._observer.on_completed()
+            else:
+                self._observer.on_error(error)  # type: ignore[arg-type]
+        finally:
+            self._handover.close()
+
+    def _stop(self, error: BaseException) -> None:
+        self._handover.close()
+        self._source.dispose()
+        self._observer.on_error(error)  # type: ignore[arg-type]

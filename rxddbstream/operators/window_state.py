@@ -1,0 +1,138 @@
+"""One subscription to a window operator: the windows' state between the changes and the watermark."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from math import inf
+from typing import Any, Generic, TypeAlias, TypeVar
+
+from reactivex import Observable, abc
+from reactivex.disposable import CompositeDisposable
+
+from rxddbstream.checkpoints import holding
+from rxddbstream.model.change import Change
+from rxddbstream.windows.definitions import Closed, Took, Windower, WindowResult, Windows
+
+A = TypeVar("A")
+K = TypeVar("K")
+R = TypeVar("R")
+log = logging.getLogger("rxddbstream")
+
+
+LateObserver: TypeAlias = abc.ObserverBase[Change] | Callable[[Change], object]
+"""Whom `late=` takes: an observer, of which `on_next` alone is called, or a function."""
+
+
+class Windowing(Generic[K, R]):
+    """One subscription to a window operator."""
+
+    def __init__(
+        self,
+        windows: Windows[K, Change, R],
+        windower: Windower,
+        key: Callable[[Change], K] | None,
+        late: LateObserver | None,
+        name: str,
+        observer: abc.ObserverBase[WindowResult[K, R]],
+    ) -> None:
+        self._windows = windows
+        self._span = windower.span
+        self._key: Callable[[Change], Any] = key or (lambda change: None)
+        self._tell_late = late.on_next if isinstance(late, abc.ObserverBase) else late
+        self._has_warned = False
+        self._name = name
+        self._observer = observer
+        # Changes of one stream come one at a time, and so does its watermark; those of merged ones may not.
+        self._lock = threading.RLock()
+        self._newest: Any = self  # the reading of the last change; at first, none that could be
+        self._watermarks: dict[Any, float] = {}  # of each reading
+        self._resumed = inf
+        self._listening = CompositeDisposable()
+
+    def start(self, source: Observable[Change], scheduler: abc.SchedulerBase | None) -> abc.DisposableBase:
+        subscription = source.subscribe(
+            self._take, self._observer.on_error, self._complete, scheduler=scheduler
+        )
+        return CompositeDisposable(subscription, self._listening)
+
+    def _take(self, change: Change) -> None:
+        with self._lock:
+            progress = change.progress
+            if progress is not self._newest:
+                self._meet(progress)
+            time = change.timestamp
+            took = self._windows.add(self._key(change), time, change, change.shard_id)
+            if took:
+                self._handle(took, change)
+            if progress is None:  # made by hand, in a test: each one is the newest
+                self._advance(None, max(time, self._watermarks[None]))
+
+    def _handle(self, took: Took, change: Change) -> None:
+        if took is Took.HOLD:
+            if not holding.hold(change):
+                self._observer.on_error(holding.too_late(change))
+        elif took is Took.LATE:
+            if change.progress is not None:
+                change.progress.counts.was_late()
+            if self._tell_late is not None:
+                self._tell_late(change)
+            elif not self._has_warned:
+                self._has_warned = True
+                log.warning(
+                    "change %s of shard %s came after its windows had closed, and is in none. More may come: "
+                    "late= gets them, lateness= waits for them, statistics().late counts them",
+                    change.sequence_number,
+                    change.shard_id,
+                )
+
+    def _meet(self, progress: Any) -> None:
+        """A change is the first one of its reading, or the last one was another's."""
+        self._newest = progress
+        if progress in self._watermarks:
+            return
+        self._watermarks[progress] = -inf
+        if progress is None:
+            return
+        emitted = progress.begin_windows(self._name, self._span)
+        # Of several streams: what was emitted has passed the watermark of each.
+        self._resumed = min(self._resumed, -inf if emitted is None else emitted)
+        self._windows.resumed_at(self._resumed)
+        self._listening.add(progress.listen(lambda value: self._advance(progress, value)))
+
+    def _advance(self, progress: Any, value: float) -> None:
+        with self._lock:
+            self._watermarks[progress] = value
+            watermark = min(self._watermarks.values())
+            try:
+                closed = self._windows.advance(watermark)
+                wanted = self._emit(closed)
+            except BaseException as error:  # noqa: BLE001 - whoever tells the watermark has no use for it
+                self._observer.on_error(error)  # type: ignore[arg-type]
+                return
+            if wanted and (closed.results or closed.release):
+                # In this order: a crash in between must not have the windows emitted again, or not at all.
+                for reading in self._watermarks:
+                    if reading is not None:
+                        reading.emitted_windows(self._name, watermark)
+                self._release(closed)
+
+    def _emit(self, closed: Closed[K, Change, R]) -> bool:
+        """Emit the windows; whether all of them were wanted."""
+        for result in closed.results:
+            self._observer.on_next(result)
+            if self._listening.is_disposed:
+                return False
+        return True
+
+    def _release(self, closed: Closed[K, Change, R]) -> None:
+        for change in closed.release:
+            holding.release(change)
+
+    def _complete(self) -> None:
+        with self._lock:
+            closed = self._windows.advance(inf)
+            if self._emit(closed):
+                self._release(closed)
+                self._observer.on_completed()
