@@ -6,7 +6,6 @@ from rxddbstream.checkpoints.store import MemoryCheckpoints as MemoryCheckpoints
 from rxddbstream.consume import aiterate as aiterate
 from rxddbstream.consume import iterate as iterate
 from rxddbstream.consume import run as run
-from rxddbstream.delivery import ShardStream as ShardStream
 from rxddbstream.model.change import Change as Change
 from rxddbstream.model.events import Checkpointed as Checkpointed
 from rxddbstream.model.events import Event as Event
@@ -16,12 +15,13 @@ from rxddbstream.model.events import ShardClosed as ShardClosed
 from rxddbstream.model.events import ShardOpened as ShardOpened
 from rxddbstream.model.events import Throttled as Throttled
 from rxddbstream.model.shard import Shard as Shard
-from rxddbstream.progress import Statistics as Statistics
 from rxddbstream.protocol.pacing import Poll as Poll
+from rxddbstream.reading.delivery import ShardStream as ShardStream
+from rxddbstream.reading.statistics import Statistics as Statistics
+from rxddbstream.reading.stream import Stream as Stream
+from rxddbstream.reading.stream import changes as changes
+from rxddbstream.reading.stream import shards as shards
 from rxddbstream.scheduling.pool import TimerPoolScheduler as TimerPoolScheduler
-from rxddbstream.stream import Stream as Stream
-from rxddbstream.stream import changes as changes
-from rxddbstream.stream import shards as shards
 from rxddbstream.views.lineage import lineage as lineage
 from rxddbstream.views.listed import ListedShard as ListedShard
 from rxddbstream.views.listed import ShardContent as ShardContent

@@ -33,10 +33,10 @@ from reactivex import operators as ops
 
 from rxddbstream.consume import run
 from rxddbstream.errors import StreamError
-from rxddbstream.events import EventObserver
 from rxddbstream.model.change import Change
 from rxddbstream.protocol.pacing import Poll
-from rxddbstream.stream import changes
+from rxddbstream.reading.events import EventObserver
+from rxddbstream.reading.stream import changes
 
 TABLE = "orders"
 REGION = "eu-central-1"

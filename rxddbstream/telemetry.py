@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from rxddbstream.errors import ConfigurationError
-from rxddbstream.progress import Statistics
-from rxddbstream.stream import Stream
+from rxddbstream.reading.statistics import Statistics
+from rxddbstream.reading.stream import Stream
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import CallbackOptions, Meter, Observation

@@ -12,7 +12,7 @@ from benchmarks.records import ARN
 from reactivex.testing import TestScheduler
 
 import rxddbstream as rxd
-import rxddbstream.progress
+import rxddbstream.reading.progress
 from rxddbstream import operators as dops
 
 NOW = 1_767_225_600.0
@@ -65,7 +65,7 @@ def test_a_backlog_is_counted_with_no_change_late_and_few_windows_open(scheduler
 
 
 def test_without_waiting_for_each_other_the_shards_would_open_nearly_all_windows(scheduler, monkeypatch):
-    monkeypatch.setattr(rxddbstream.progress, "ALIGNMENT", inf)
+    monkeypatch.setattr(rxddbstream.reading.progress, "ALIGNMENT", inf)
     backlog = Backlog(RECORDS // 5, ends_at=NOW, seconds=DAY, shards=32, pages=(4, 40))
     late, most_open = read(backlog, scheduler, lambda _: None)
 

@@ -35,13 +35,13 @@ from rxddbstream import operators as dops
 from rxddbstream.aws.client import StreamClient
 from rxddbstream.aws.parser import _PAGE
 from rxddbstream.cli.arguments import parse
-from rxddbstream.delivery import ShardStream
 from rxddbstream.errors import CaptureError, CaptureUnreadable, ConfigurationError, StreamDisabled
 from rxddbstream.model.change import Page
 from rxddbstream.model.position import TrimHorizon
 from rxddbstream.model.shard import Shard
-from rxddbstream.progress import Counts
-from rxddbstream.stream import Stream
+from rxddbstream.reading.delivery import ShardStream
+from rxddbstream.reading.statistics import Counts
+from rxddbstream.reading.stream import Stream
 from rxddbstream.testing import SimulatedStream, Written, build_shards, capture, replay
 from rxddbstream.testing.captures import PageRead, load
 from rxddbstream.testing.faults import client_error

@@ -9,8 +9,8 @@ import pytest
 from reactivex import Observer
 
 from rxddbstream.errors import ServiceUnavailable
-from rxddbstream.events import MOST_WAITING, EventSink
 from rxddbstream.model.events import Event, Gap, Retrying, Throttled
+from rxddbstream.reading.events import MOST_WAITING, EventSink
 
 
 def event(number: int) -> Event:

@@ -31,7 +31,7 @@ from rxddbstream.cli.choosing import chosen
 from rxddbstream.cli.opening import bounded
 from rxddbstream.cli.printing import printer_of
 from rxddbstream.errors import ConfigurationError
-from rxddbstream.progress import Statistics
+from rxddbstream.reading.statistics import Statistics
 from rxddbstream.testing import SimulatedStream
 from rxddbstream.views.template import Template
 

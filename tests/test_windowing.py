@@ -18,12 +18,12 @@ from reactivex.testing import TestScheduler
 from reading import Mortal
 
 import rxddbstream as rxd
-import rxddbstream.discovery
+import rxddbstream.reading.discovery
 from rxddbstream import operators as dops
 from rxddbstream.checkpoints.writer import Keeper
 from rxddbstream.errors import ConfigurationError, HeldTooLate
 from rxddbstream.model.frontier import Frontier
-from rxddbstream.progress import Progress
+from rxddbstream.reading.progress import Progress
 from rxddbstream.testing import Faults, SimulatedStream
 from rxddbstream.windows.watermark import SETTLING
 
@@ -518,7 +518,7 @@ def keepers(monkeypatch):
             super().__init__(*arguments, **options)
             found.append(self)
 
-    monkeypatch.setattr(rxddbstream.discovery, "Keeper", Noted)
+    monkeypatch.setattr(rxddbstream.reading.discovery, "Keeper", Noted)
     return found
 
 

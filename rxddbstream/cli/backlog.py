@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console, RenderableType
 
-    from rxddbstream.progress import Statistics
-    from rxddbstream.stream import Stream
+    from rxddbstream.reading.statistics import Statistics
+    from rxddbstream.reading.stream import Stream
 
 RICH_ENOUGH = 0.02  # the part that has to be read before it is told how long the rest will take
 

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
     from reactivex import Observable
 
-    from rxddbstream.delivery import ShardStream
     from rxddbstream.model.change import Change
     from rxddbstream.protocol.pacing import Poll
-    from rxddbstream.stream import Stream
+    from rxddbstream.reading.delivery import ShardStream
+    from rxddbstream.reading.stream import Stream
 
 T = TypeVar("T")
 

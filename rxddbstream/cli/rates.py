@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from rxddbstream.model.change import Change
 from rxddbstream.model.events import Event, ShardClosed, ShardOpened
-from rxddbstream.progress import Statistics
+from rxddbstream.reading.statistics import Statistics
 from rxddbstream.views.price import price, price_a_month
 
 WINDOW = 10.0

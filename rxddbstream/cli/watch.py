@@ -14,7 +14,7 @@ from rxddbstream.cli.printing import add_printing, printer_of
 
 if TYPE_CHECKING:
     from rxddbstream.model.change import Change
-    from rxddbstream.stream import Stream
+    from rxddbstream.reading.stream import Stream
 
 USAGE = """rxddbstream STREAM [options]
        rxddbstream COMMAND [options]"""

@@ -22,12 +22,12 @@ from reactivex.scheduler import CurrentThreadScheduler
 from rxddbstream.aws.client import StreamClient
 from rxddbstream.aws.parser import RecordJSON
 from rxddbstream.checkpoints.codec import to_text
-from rxddbstream.delivery import ShardStream, merge_shards
 from rxddbstream.errors import CaptureError, ConfigurationError
 from rxddbstream.model.change import Change, Page
 from rxddbstream.model.position import Latest, Position
 from rxddbstream.model.record import encodable, on_one_line
-from rxddbstream.stream import Stream
+from rxddbstream.reading.delivery import ShardStream, merge_shards
+from rxddbstream.reading.stream import Stream
 from rxddbstream.testing.captures import VERSION, Closed, End, Head, Line, Opened, PageRead, Path
 
 COMPRESSION = 3  # half the time of 6, and a quarter more bytes

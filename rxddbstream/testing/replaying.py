@@ -20,10 +20,10 @@ from reactivex import abc
 from rxddbstream.aws.client import StreamClient
 from rxddbstream.checkpoints.store import CheckpointStore
 from rxddbstream.errors import ConfigurationError
-from rxddbstream.events import EventObserver
 from rxddbstream.model.change import Change
 from rxddbstream.protocol.pacing import Poll, SteadyClock
-from rxddbstream.stream import Stream, merged, shards_of
+from rxddbstream.reading.events import EventObserver
+from rxddbstream.reading.stream import Stream, merged, shards_of
 from rxddbstream.testing.captures import Captured, Closed, Opened, PageRead, Path, load
 from rxddbstream.testing.client import Answer, SimulatedClient
 from rxddbstream.testing.faults import metadata

@@ -12,17 +12,17 @@ from reactivex import Observable, abc
 from reactivex import operators as ops
 from reactivex.disposable import Disposable
 
-from rxddbstream.asking import Asking
 from rxddbstream.aws.client import StreamClient
 from rxddbstream.aws.connect import connect
 from rxddbstream.consume import run
-from rxddbstream.delivery import ShardStream
-from rxddbstream.events import EventObserver, EventSink
 from rxddbstream.model.change import Page
-from rxddbstream.progress import Counts
 from rxddbstream.protocol.pacing import Poll
+from rxddbstream.reading.calls import Asking
+from rxddbstream.reading.delivery import ShardStream
+from rxddbstream.reading.events import EventObserver, EventSink
+from rxddbstream.reading.statistics import Counts
+from rxddbstream.reading.stream import shards
 from rxddbstream.scheduling.coroutine import Stepper, Wait
-from rxddbstream.stream import shards
 from rxddbstream.views.listed import ShardContent
 from rxddbstream.views.shard_tree import ShardTree
 

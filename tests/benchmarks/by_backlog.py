@@ -13,7 +13,7 @@ import time
 from math import inf
 
 import rxddbstream as rxd
-import rxddbstream.progress
+import rxddbstream.reading.progress
 from benchmarks.backlog import Backlog, Watched, key_of
 from benchmarks.job import Job
 from benchmarks.measuring import Meter, Result, resident
@@ -26,7 +26,7 @@ _ = rxd.changes, rxd.run  # imported when first used, which is not to be measure
 def do(job: Job) -> Result:
     """Do the task; the backlog was written over `job.seconds`."""
     if job.task == "unaligned":
-        rxddbstream.progress.ALIGNMENT = inf
+        rxddbstream.reading.progress.ALIGNMENT = inf
     keys = job.records if job.task == "keys" else 1000
     backlog = Backlog(job.records, ends_at=time.time(), seconds=job.seconds, shards=job.shards, keys=keys)
     watched = Watched()

@@ -24,8 +24,9 @@ from benchmarks.measuring import Meter, Result
 from rxddbstream import operators as dops
 from rxddbstream.model.position import TrimHorizon
 from rxddbstream.model.shard import Shard
-from rxddbstream.progress import Counts, Progress
 from rxddbstream.protocol.lineage import Ready
+from rxddbstream.reading.progress import Progress
+from rxddbstream.reading.statistics import Counts
 
 PAGE = 500
 

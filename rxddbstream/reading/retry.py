@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 from rxddbstream.errors import Throttled as Throttling
 from rxddbstream.errors import TransientError
-from rxddbstream.events import EventSink
 from rxddbstream.model.events import Retrying, Throttled
 from rxddbstream.protocol import pacing
+from rxddbstream.reading.events import EventSink
 
 log = logging.getLogger("rxddbstream")
 

@@ -15,11 +15,11 @@ from reactivex import abc
 
 from rxddbstream.aws.client import StreamClient
 from rxddbstream.errors import RequestFailed, TransientError
-from rxddbstream.events import EventSink
 from rxddbstream.model.shard import Shard
-from rxddbstream.progress import Counts
 from rxddbstream.protocol import pacing
-from rxddbstream.retrying import Failures
+from rxddbstream.reading.events import EventSink
+from rxddbstream.reading.retry import Failures
+from rxddbstream.reading.statistics import Counts
 from rxddbstream.scheduling.coroutine import Wait
 
 LISTING_BURST = 10  # DescribeStream calls an account may make in a second

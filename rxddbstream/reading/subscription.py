@@ -15,11 +15,11 @@ from reactivex import abc
 from rxddbstream.aws.client import StreamClient
 from rxddbstream.checkpoints.writer import Keeper
 from rxddbstream.errors import DataTrimmed
-from rxddbstream.events import EventSink
 from rxddbstream.model.events import Gap
 from rxddbstream.model.shard import Shard
-from rxddbstream.progress import Progress
 from rxddbstream.protocol import pacing
+from rxddbstream.reading.events import EventSink
+from rxddbstream.reading.progress import Progress
 
 OnGap = Literal["raise", "skip"]
 

@@ -14,15 +14,16 @@ from reactivex.disposable import CompositeDisposable, Disposable
 from rxddbstream.aws.client import StreamClient
 from rxddbstream.aws.connect import connect
 from rxddbstream.checkpoints.store import CheckpointStore
-from rxddbstream.delivery import ShardStream, merge_shards
-from rxddbstream.discovery import Discovery
 from rxddbstream.errors import ConfigurationError
-from rxddbstream.events import EventObserver
 from rxddbstream.model.change import Change
 from rxddbstream.model.position import Start, resolve
-from rxddbstream.progress import Counts, Statistics
 from rxddbstream.protocol.pacing import Poll
-from rxddbstream.reading import OnGap
+from rxddbstream.reading.delivery import ShardStream, merge_shards
+from rxddbstream.reading.discovery import Discovery
+from rxddbstream.reading.events import EventObserver
+from rxddbstream.reading.progress import Progress
+from rxddbstream.reading.statistics import Counts, Statistics
+from rxddbstream.reading.subscription import OnGap
 from rxddbstream.scheduling.pool import WORKERS, TimerPoolScheduler
 
 T = TypeVar("T")
@@ -223,7 +224,7 @@ def shards_of(
             checkpoints=checkpoints,
             on_gap=on_gap,
             events=events,
-            progress=counts.begin(alignment),
+            progress=Progress(counts, alignment),
             # A slow observer can hold up all polls; discovery must go on.
             scheduler=getattr(polls, "control", polls),
             polls=polls,

@@ -14,28 +14,29 @@ from __future__ import annotations
 import logging
 import random
 import threading
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from datetime import datetime, timedelta
 from functools import partial
 
 from reactivex import abc
 from reactivex.disposable import Disposable
 
-from rxddbstream.asking import Asking
 from rxddbstream.aws.client import StreamClient
 from rxddbstream.checkpoints.codec import BEGAN, SEEN, START, WINDOWS
 from rxddbstream.checkpoints.store import CheckpointStore
 from rxddbstream.checkpoints.writer import Keeper
-from rxddbstream.delivery import ShardStream
 from rxddbstream.errors import IteratorTrimmed, ShardNotFound, StreamDisabled, StreamError, StreamNotFound
-from rxddbstream.events import EventObserver, EventSink
 from rxddbstream.model.position import AtTime, Latest, Position, Start, TrimHorizon, resolve
 from rxddbstream.model.shard import Shard
-from rxddbstream.polling import pages
-from rxddbstream.progress import Progress
 from rxddbstream.protocol import pacing
+from rxddbstream.protocol.beginning import first_positions, fixed, resumed
 from rxddbstream.protocol.lineage import Lineage, Ready
-from rxddbstream.reading import OnGap, Reading
+from rxddbstream.reading.calls import Asking
+from rxddbstream.reading.delivery import ShardStream
+from rxddbstream.reading.events import EventObserver, EventSink
+from rxddbstream.reading.polling import pages
+from rxddbstream.reading.progress import Progress
+from rxddbstream.reading.subscription import OnGap, Reading
 from rxddbstream.scheduling.coroutine import Stepper, Wait
 
 FULL_LISTING_INTERVAL = 60.0
@@ -154,7 +155,7 @@ class Discovery:
             listed_at=listed_at,
             began=began_at,
             closed_before={shard.id for shard in shards if shard.is_closed and began_at == listed_at},
-            last_answers=dict.fromkeys(_resumed(kept, shards), seen.time) if isinstance(seen, AtTime) else {},
+            last_answers=dict.fromkeys(resumed(kept, shards), seen.time) if isinstance(seen, AtTime) else {},
             on_gap=self._on_gap,
             events=self._events,
             ended=self._shard_ended,
@@ -167,10 +168,10 @@ class Discovery:
         self._lineage.observe(shards)
         ready = self._lineage.take_ready()
         if self._keeper is not None:
-            first = _first_positions(position, listed_at, shards, ready)
+            first = first_positions(position, listed_at, shards, ready)
             yield from self._ask.until_answered(partial(self._keeper.begin, position, began_at, first))
             if not self._process.in_first_step:
-                ready = [Ready(shard, _fixed(where, listed_at)) for shard, where in ready]
+                ready = [Ready(shard, fixed(where, listed_at)) for shard, where in ready]
         self._emit(ready)
         yield from self._confirm_parents()
 
@@ -320,33 +321,6 @@ def _emitted_windows(kept: dict[str, Position | None]) -> dict[str, float]:
     windows = [key for key in kept if key.startswith(WINDOWS)]
     positions = {key.removeprefix(WINDOWS): kept.pop(key) for key in windows}
     return {name: at.time.timestamp() for name, at in positions.items() if isinstance(at, AtTime)}
-
-
-def _first_positions(
-    start: Position, listed_at: datetime, shards: list[Shard], ready: list[Ready]
-) -> dict[str, Position | None]:
-    """What "latest" means, to be kept: from then on in the open shards, and nothing of the others."""
-    if not isinstance(start, Latest):
-        return {}
-    return {
-        **{shard.id: None for shard in shards},
-        **{shard.id: _fixed(where, listed_at) for shard, where in ready},
-    }
-
-
-def _fixed(position: Position, listed_at: datetime) -> Position:
-    return AtTime(listed_at) if isinstance(position, Latest) else position
-
-
-def _resumed(kept: Mapping[str, Position | None], shards: list[Shard]) -> set[str]:
-    """Shards of which something may have been missed since the last run, and no other shard would tell.
-
-    They are those that were being read, and those that came since. A shard whose parent is still to be
-    read is no older than what the service keeps.
-    """
-    to_be_read = {shard.id for shard in shards if kept.get(shard.id, shard) is not None}
-    stopped_in = {shard_id for shard_id, position in kept.items() if position is not None}
-    return stopped_in | {shard.id for shard in shards if shard.parent_id not in to_be_read}
 
 
 def _ask_again_after(times_asked: int) -> float:

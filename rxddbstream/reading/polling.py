@@ -39,8 +39,8 @@ from rxddbstream.model.position import AtTime, Latest, Position
 from rxddbstream.protocol import pacing
 from rxddbstream.protocol.lineage import Ready
 from rxddbstream.protocol.reader import ShardReader
-from rxddbstream.reading import Reading
-from rxddbstream.retrying import Failures
+from rxddbstream.reading.retry import Failures
+from rxddbstream.reading.subscription import Reading
 
 CALLS_BEFORE_FIRST_PAGE = 400  # a second, of all shards that have had none
 DOUBT_CEILING = 5.0  # seconds between two doubtful answers, of which some take many to be believed

@@ -1,0 +1,1 @@
+"""From a stream's shards to its changes: discovery, polling, delivery; `changes()` and `shards()`."""
