@@ -43,9 +43,9 @@ from rxddbstream.reading.delivery import ShardStream
 from rxddbstream.reading.statistics import Counts
 from rxddbstream.reading.stream import Stream
 from rxddbstream.testing import SimulatedStream, Written, build_shards, capture, replay
-from rxddbstream.testing.captures import PageRead, load
+from rxddbstream.testing.captures.format import PageRead, load
+from rxddbstream.testing.captures.replay import ReplayedStream
 from rxddbstream.testing.faults import client_error
-from rxddbstream.testing.replaying import ReplayedStream
 
 ARN = "arn:aws:dynamodb:eu-central-1:123456789012:table/orders/stream/2026"
 BEGAN = datetime(2020, 5, 17, 12, 0, 0, 250_000, tzinfo=UTC)  # long ago, and between two seconds

@@ -20,7 +20,8 @@ from commandline import WHOLE, ZONE, ZONE_VARIABLE, Table, run, start
 from reactivex import Observable
 
 import rxddbstream as rxd
-from rxddbstream.cli import opening, speaking
+from rxddbstream.cli import notes as cli_notes
+from rxddbstream.cli import source
 from rxddbstream.cli.arguments import COMMANDS, parse
 from rxddbstream.cli.main import main
 from rxddbstream.errors import ConnectionLost
@@ -41,7 +42,7 @@ def table(endpoint: str) -> Table:
 @pytest.fixture
 def no_changes(monkeypatch: pytest.MonkeyPatch, no_terminate_handler: None) -> None:
     """A stream that ends at once, for tests that call `main` in this process."""
-    monkeypatch.setattr(rxd, "changes", lambda *_, **__: reactivex.empty())
+    monkeypatch.setattr("rxddbstream.reading.stream.changes", lambda *_, **__: reactivex.empty())
 
 
 def reprs(table: Table) -> list[str]:
@@ -133,11 +134,11 @@ def test_ends_after_n_changes(table: Table) -> None:
 def test_starts_at_a_time() -> None:
     # moto knows no AT_TIMESTAMP: the way around it is tested with the library. Here: what people type.
     now = datetime(2026, 2, 1, tzinfo=UTC)
-    assert opening.position_of("15m", now) == AtTime(now - timedelta(minutes=15))
-    assert opening.position_of("2026-01-31T12:00Z", now) == AtTime(datetime(2026, 1, 31, 12, tzinfo=UTC))
+    assert source.position_of("15m", now) == AtTime(now - timedelta(minutes=15))
+    assert source.position_of("2026-01-31T12:00Z", now) == AtTime(datetime(2026, 1, 31, 12, tzinfo=UTC))
     local = datetime(2026, 1, 31, 12).astimezone()
-    assert opening.position_of("2026-01-31T12:00", now) == AtTime(local.astimezone(UTC))
-    assert opening.position_of("trim-horizon", now) == TrimHorizon()
+    assert source.position_of("2026-01-31T12:00", now) == AtTime(local.astimezone(UTC))
+    assert source.position_of("trim-horizon", now) == TrimHorizon()
 
 
 def test_what_is_older_than_the_service_keeps_is_said_not_to_be_there(
@@ -330,7 +331,7 @@ def test_what_was_written_while_it_began_is_not_nothing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], no_terminate_handler: None
 ) -> None:
     change = rxd.Change({"eventName": "INSERT"}, "shard-1")
-    monkeypatch.setattr(rxd, "changes", lambda *_, **__: reactivex.of(change))
+    monkeypatch.setattr("rxddbstream.reading.stream.changes", lambda *_, **__: reactivex.of(change))
     assert main(["orders", "--no-follow"]) == 0
     assert capsys.readouterr() == ("{'eventName': 'INSERT'}\n", "")
 
@@ -359,15 +360,15 @@ def test_a_service_that_was_never_reached_is_tried_on_and_what_to_check_is_said_
 def test_a_mistyped_region_is_said_to_be_one() -> None:
     # The endpoint's name alone matters here, so that nobody asks for it.
     error = ConnectionLost('Could not connect: "https://dynamodb.eu-centrall-1.amazonaws.com/"')
-    assert speaking.advice(error) == (
+    assert cli_notes.advice(error) == (
         "boto3 knows no region 'eu-centrall-1'; did you mean eu-central-1? "
         "Check --region, --endpoint-url and the network"
     )
     error = ConnectionLost('Could not connect: "https://streams.dynamodb.xx.amazonaws.com/"')
-    assert speaking.advice(error).startswith("boto3 knows no region 'xx'. Check --region")
+    assert cli_notes.advice(error).startswith("boto3 knows no region 'xx'. Check --region")
     for known in ("eu-central-1.amazonaws.com", "cn-north-1.amazonaws.com.cn"):
         error = ConnectionLost(f'Could not connect: "https://dynamodb.{known}/"')
-        assert speaking.advice(error).startswith("check --region")
+        assert cli_notes.advice(error).startswith("check --region")
 
 
 def test_shards_of_a_service_that_cannot_be_reached() -> None:
@@ -404,7 +405,7 @@ def test_mistakes_of_our_own_come_as_a_line_too(
     def broken(*_: object, **__: object) -> None:
         raise KeyError("x")
 
-    monkeypatch.setattr(rxd, "changes", broken)
+    monkeypatch.setattr("rxddbstream.reading.stream.changes", broken)
     assert main(["orders"]) == 1
     assert capsys.readouterr().err == "rxddbstream: error: KeyError: 'x'\n"
 
@@ -417,7 +418,7 @@ def test_lost_changes_are_told_and_make_the_exit_status(
         events(rxd.Gap("shard-1", None, "read too late"))
         return reactivex.empty()
 
-    monkeypatch.setattr(rxd, "changes", changes)
+    monkeypatch.setattr("rxddbstream.reading.stream.changes", changes)
     assert main(["orders"]) == 3
     err = capsys.readouterr().err
     assert err == "rxddbstream: warning: changes of shard shard-1 were lost: read too late\n"
@@ -427,8 +428,8 @@ def test_notes_tell_of_retries_once_a_second(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     now = 100.0
-    monkeypatch.setattr(speaking.time, "monotonic", lambda: now)
-    notes = speaking.Notes()
+    monkeypatch.setattr(cli_notes.time, "monotonic", lambda: now)
+    notes = cli_notes.Notes()
     notes(rxd.ShardOpened(rxd.Shard("shard-1"), TrimHorizon()))
     for shard_id in ("shard-1", "shard-2"):
         notes(rxd.Throttled(shard_id, ThrottledError(f"reading {shard_id}: Rate\nexceeded"), 1, 1.23))
@@ -461,7 +462,7 @@ def test_verbose_tells_what_is_done_and_nothing_twice(table: Table, tmp_path: Pa
 
 
 def test_verbose_leaves_retries_and_losses_to_the_log(capsys: pytest.CaptureFixture[str]) -> None:
-    notes = speaking.Notes(is_logged=True)
+    notes = cli_notes.Notes(is_logged=True)
     notes(rxd.Throttled("shard-1", ThrottledError("too many"), 1, 1.0))
     notes(rxd.Gap("shard-1", None, "read too late"))
     assert notes.gaps == 1

@@ -11,7 +11,7 @@ from reactivex import operators as ops
 from reactivex.testing import TestScheduler
 
 import rxddbstream as rxd
-import rxddbstream.consume
+from rxddbstream import consume
 from rxddbstream import operators as dops
 from rxddbstream.scheduling.pool import TimerPoolScheduler
 from rxddbstream.testing import SimulatedStream
@@ -118,7 +118,7 @@ def test_what_comes_while_an_error_ends_a_run_is_not_done():
 
     subscription_ended = threading.Event()
     # Ctrl-C ends the wait of `run` on the main thread; this does it in a test.
-    running = rxd.running._Subscription()
+    running = consume._Subscription()
     running.subscribe(source.pipe(disposed_slowly), interrupt, lambda _: None, lambda: None)
     assert subscription_ended.wait(10)
     running.dispose()
@@ -138,7 +138,7 @@ def test_a_shard_whose_last_page_was_broken_off_has_not_ended():
             held.set()
             go_on.wait(10)
 
-    running = rxd.running._Subscription()
+    running = consume._Subscription()
     source = rxd.changes(sim.arn, client=sim.client, start="trim_horizon", checkpoints=store)
     running.subscribe(source, observe, lambda _: None, lambda: None)
     assert held.wait(10)

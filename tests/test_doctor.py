@@ -25,11 +25,11 @@ from botocore.credentials import RefreshableCredentials
 from commandline import Terminal
 from dynamodb_local import DynamoDBLocal
 
-from rxddbstream.cli.doctor import lines_of
+from rxddbstream.cli.doctor.checks import CHECKS, diagnose
+from rxddbstream.cli.doctor.command import lines_of
+from rxddbstream.cli.doctor.finding import Finding, Place
+from rxddbstream.cli.doctor.settings import check_credentials
 from rxddbstream.cli.main import main
-from rxddbstream.diagnosis.checks import CHECKS, diagnose
-from rxddbstream.diagnosis.finding import Finding, Place
-from rxddbstream.diagnosis.settings import check_credentials
 from rxddbstream.errors import ConfigurationError
 from rxddbstream.protocol.pacing import Poll, calls_per_second
 from rxddbstream.testing import SimulatedStream

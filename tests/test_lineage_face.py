@@ -380,7 +380,7 @@ def test_lost_changes_are_told_and_make_the_exit_status(monkeypatch, capsys, no_
         events(rxd.Gap("a", None, "read too late"))
         return tree_of(shard("a"))
 
-    monkeypatch.setattr(rxd, "lineage", lineage)
+    monkeypatch.setattr("rxddbstream.views.lineage.lineage", lineage)
     assert main(["shards", "orders", "--read"]) == 3
     assert capsys.readouterr() == (
         "a  open\n",

@@ -20,10 +20,10 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 import rxddbstream as rxd
-from rxddbstream.cli.dashboard import BLOCKS, render, sparkline
-from rxddbstream.cli.rates import HISTORY, LINGERING, WINDOW, Rates, ShardRow, Snapshot
-from rxddbstream.cli.top import _Alarm, _Notes, _resized
-from rxddbstream.views import price as pricing
+from rxddbstream.cli.top.command import _Alarm, _Notes, _resized
+from rxddbstream.cli.top.dashboard import BLOCKS, render, sparkline
+from rxddbstream.cli.top.rates import HISTORY, LINGERING, WINDOW, Rates, ShardRow, Snapshot
+from rxddbstream.views import price
 
 BEGAN = datetime(2026, 1, 31, 12, tzinfo=UTC)
 SHARD = rxd.Shard("shard-1")
@@ -245,9 +245,9 @@ def test_a_bar_keeps_its_rates_while_time_goes_on():
 
 def test_the_price_is_that_of_the_documentation():
     text = (Path(__file__).parent.parent / "docs" / "performance.md").read_text()
-    assert f"${pricing.DOLLARS_PER_100_000_CALLS} for 100,000" in " ".join(text.split())
+    assert f"${price.DOLLARS_PER_100_000_CALLS} for 100,000" in " ".join(text.split())
     # For one shard in a month, asked every 0.1 s.
-    assert f"| {10 * pricing.SECONDS_A_MONTH:,} | {pricing.price_a_month(10):.2f} |" in text
+    assert f"| {10 * price.SECONDS_A_MONTH:,} | {price.price_a_month(10):.2f} |" in text
 
 
 # The command
@@ -426,8 +426,8 @@ def test_without_rich_it_says_how_to_get_it():
 
 
 def test_lost_changes_make_the_exit_status(monkeypatch, capsys):
-    from rxddbstream.cli import top as command
     from rxddbstream.cli.arguments import parse
+    from rxddbstream.cli.top import command
 
     def lossy(*_, events, **__):
         import reactivex
@@ -437,7 +437,7 @@ def test_lost_changes_make_the_exit_status(monkeypatch, capsys):
         stream.statistics = rxd.Statistics
         return stream
 
-    monkeypatch.setattr(rxd, "changes", lossy)
+    monkeypatch.setattr("rxddbstream.reading.stream.changes", lossy)
     assert command.run(parse(["top", "orders"])) == 3
     out, err = capsys.readouterr()
     assert "changes were lost" in out

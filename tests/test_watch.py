@@ -25,11 +25,11 @@ from rich.live import Live
 
 import rxddbstream as rxd
 from rxddbstream.aws.parser import RecordJSON
-from rxddbstream.cli import backlog
+from rxddbstream.cli import progress_bar
 from rxddbstream.cli.arguments import parse
-from rxddbstream.cli.choosing import chosen
-from rxddbstream.cli.opening import bounded
-from rxddbstream.cli.printing import printer_of
+from rxddbstream.cli.filters import chosen
+from rxddbstream.cli.output import printer_of
+from rxddbstream.cli.source import bounded
 from rxddbstream.errors import ConfigurationError
 from rxddbstream.reading.statistics import Statistics
 from rxddbstream.testing import SimulatedStream
@@ -543,7 +543,7 @@ def test_jq_reads_it(table: Table) -> None:
 
 def test_how_far_a_backlog_has_been_read() -> None:
     end = MADE + timedelta(seconds=100)
-    reading = backlog.Backlog(end)
+    reading = progress_bar.Backlog(end)
     assert reading.estimate(Statistics(), 0.0) == (None, 0, 0.0, None)
     assert reading.estimate(Statistics(records=5), 1.0) == (None, 5, 5.0, None)
     assert reading.estimate(Statistics(records=10, watermark=MADE), 2.0) == (0.0, 10, 5.0, None)
@@ -554,7 +554,7 @@ def test_how_far_a_backlog_has_been_read() -> None:
 
 
 def test_a_backlog_of_no_time_at_all() -> None:
-    assert backlog.Backlog(MADE).estimate(Statistics(watermark=MADE), 0.0).part == 1.0
+    assert progress_bar.Backlog(MADE).estimate(Statistics(watermark=MADE), 0.0).part == 1.0
 
 
 def test_the_bar_goes_to_the_terminal_and_the_data_to_the_file(table: Table, tmp_path: Path) -> None:
@@ -596,12 +596,12 @@ def test_ctrl_c_while_the_bar_is_begun_or_ended_gives_the_cursor_back(
         raise KeyboardInterrupt
 
     terminal = Console(file=io.StringIO(), force_terminal=True)
-    monkeypatch.setattr(backlog, "_terminal", lambda: terminal)
+    monkeypatch.setattr(progress_bar, "_terminal", lambda: terminal)
     monkeypatch.setattr(Live, moment, interrupt)
     stream = rxd.changes("orders", client=SimulatedStream().client)
     with (
         pytest.raises(KeyboardInterrupt),
-        backlog.shown(stream, parse(["orders", "--until-end"])),
+        progress_bar.shown(stream, parse(["orders", "--until-end"])),
     ):
         pass
     assert isinstance(terminal.file, io.StringIO)

@@ -2,8 +2,10 @@
 
     arguments.py    which command, and the options that several of them have
     main.py         runs one; errors become a sentence and an exit status
-    speaking.py     what a person is told on standard error
-    opening.py      the stream that the options name
+    notes.py        what a person is told on standard error
+    source.py       the stream that the options name
+    filters.py      which of its changes are wanted
+    output.py       how they are printed
     watch.py ...    a command each: its options, and what it does
 
 Standard output takes the data alone; all else goes to standard error. Whatever is slow to import is

@@ -34,15 +34,15 @@ def parser() -> ArgumentParser:
 
 def run(args: Namespace) -> int:
     """Do it; returns the exit status."""
-    import rxddbstream as rxd
-    from rxddbstream.cli.opening import for_a_while, open_shards
-    from rxddbstream.cli.speaking import Notes, note
+    from rxddbstream import consume
+    from rxddbstream.cli.notes import Notes, note
+    from rxddbstream.cli.source import for_a_while, open_shards
     from rxddbstream.testing import capture
 
     notes = Notes(args.verbose)
     source = capture(open_shards(args, notes), args.file, overwrite=args.force, limit=args.count)
     try:
-        rxd.run(for_a_while(source, args))
+        consume.run(for_a_while(source, args))
     finally:
         note(f"rxddbstream: {_summary(source.written(), args.file)}")
     return notes.status

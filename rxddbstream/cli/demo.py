@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rxddbstream.cli.arguments import DONE, add_count, make_parser, positive
-from rxddbstream.cli.printing import add_printing, printer_of
+from rxddbstream.cli.output import add_printing, printer_of
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -25,7 +25,7 @@ def parser() -> ArgumentParser:
 
 def run(args: Namespace) -> int:
     """Do it; returns the exit status."""
-    from rxddbstream.cli.speaking import Notes, note
+    from rxddbstream.cli.notes import Notes, note
 
     print_change = printer_of(args)
     note("Starting a table in this process")  # which takes a second or more

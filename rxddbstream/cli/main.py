@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _drop_output()
         return DONE
     except Exception as error:  # noqa: BLE001 - a person gets a sentence, and with -v the rest
-        from rxddbstream.cli.speaking import in_words, note
+        from rxddbstream.cli.notes import in_words, note
 
         if args.verbose:
             traceback.print_exc()

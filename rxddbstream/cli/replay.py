@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rxddbstream.cli.arguments import DONE, add_count, make_parser, positive
-from rxddbstream.cli.choosing import add_choosing, chosen
-from rxddbstream.cli.printing import add_printing, printer_of
+from rxddbstream.cli.filters import add_choosing, chosen
+from rxddbstream.cli.output import add_printing, printer_of
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -32,14 +32,14 @@ def run(args: Namespace) -> int:
     """Do it; returns the exit status."""
     from reactivex import operators as ops
 
-    import rxddbstream as rxd
-    from rxddbstream.cli.speaking import note
-    from rxddbstream.testing.captures import load
-    from rxddbstream.testing.replaying import replay_of
+    from rxddbstream import consume
+    from rxddbstream.cli.notes import note
+    from rxddbstream.testing.captures.format import load
+    from rxddbstream.testing.captures.replay import replay_of
 
     captured = load(args.file)
     if captured.is_cut and not args.verbose:  # else the log says it
         note(f"rxddbstream: warning: {args.file} was cut; this is what there is of it")
     source = chosen(replay_of(captured, speed=args.speed), args)
-    rxd.run(source if args.count is None else source.pipe(ops.take(args.count)), printer_of(args))
+    consume.run(source if args.count is None else source.pipe(ops.take(args.count)), printer_of(args))
     return DONE

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from rxddbstream.cli.arguments import DONE, LOST_CHANGES, add_stream, make_parser
-from rxddbstream.cli.speaking import Notes, advice
+from rxddbstream.cli.notes import Notes, advice
 from rxddbstream.cli.terminal import can_draw
 from rxddbstream.errors import ConnectionLost
 
@@ -46,11 +46,11 @@ def parser() -> ArgumentParser:
 
 def run(args: Namespace) -> int:
     """Do it; returns the exit status."""
-    import rxddbstream as rxd
+    from rxddbstream.views.lineage import lineage
 
     notes = _Notes(args.verbose)
     try:
-        tree = rxd.lineage(
+        tree = lineage(
             args.stream,
             read=args.read,
             events=notes,

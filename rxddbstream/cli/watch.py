@@ -9,8 +9,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from rxddbstream.cli.arguments import COMMANDS, add_reading, add_stream, make_parser
-from rxddbstream.cli.choosing import add_choosing, chosen
-from rxddbstream.cli.printing import add_printing, printer_of
+from rxddbstream.cli.filters import add_choosing, chosen
+from rxddbstream.cli.output import add_printing, printer_of
 
 if TYPE_CHECKING:
     from rxddbstream.model.change import Change
@@ -62,10 +62,10 @@ def parser() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Do it; returns the exit status."""
-    import rxddbstream as rxd
-    from rxddbstream.cli.backlog import shown
-    from rxddbstream.cli.opening import bounded, open_stream
-    from rxddbstream.cli.speaking import Notes
+    from rxddbstream import consume
+    from rxddbstream.cli.notes import Notes
+    from rxddbstream.cli.progress_bar import shown
+    from rxddbstream.cli.source import bounded, open_stream
 
     notes = Notes(args.verbose)
     stream = open_stream(args, notes)
@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
 
     try:
         with shown(stream, args):
-            rxd.run(source, observe)
+            consume.run(source, observe)
     finally:
         if args.verbose:
             log.info(
@@ -96,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _explain_silence(stream: Stream[Change], args: argparse.Namespace) -> None:
-    from rxddbstream.cli.speaking import note
+    from rxddbstream.cli.notes import note
 
     if (args.events or args.keys or args.pattern) and (read := stream.statistics().records):
         note(f"rxddbstream: none of the {read:,} changes that were read is one of those asked for")

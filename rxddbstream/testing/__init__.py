@@ -22,10 +22,10 @@ In a test of a pipeline, give the library the client, and one virtual clock to b
 `capture` writes what comes from a real stream to a file, and `replay` makes a stream of it again.
 """
 
-from rxddbstream.testing.capturing import Capture, Written, capture
+from rxddbstream.testing.captures.capture import Capture, Written, capture
+from rxddbstream.testing.captures.replay import replay
 from rxddbstream.testing.client import SimulatedClient
 from rxddbstream.testing.faults import Faults
-from rxddbstream.testing.replaying import replay
 from rxddbstream.testing.shapes import SimulatedShard, build_shards
 from rxddbstream.testing.simulation import SimulatedStream
 

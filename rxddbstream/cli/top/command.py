@@ -16,7 +16,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from rxddbstream.cli.arguments import add_reading, add_stream, make_parser, positive
-from rxddbstream.cli.speaking import Notes
+from rxddbstream.cli.notes import Notes
 from rxddbstream.errors import ConfigurationError
 from rxddbstream.views.text import printable
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from reactivex import Observable
     from rich.console import Console, RenderableType
 
-    from rxddbstream.cli.rates import Rates
+    from rxddbstream.cli.top.rates import Rates
     from rxddbstream.model.change import Change
     from rxddbstream.model.events import Event
     from rxddbstream.model.shard import Shard
@@ -75,12 +75,12 @@ def run(args: Namespace) -> int:
     try:
         from rich.console import Console
 
-        from rxddbstream.cli.dashboard import render
+        from rxddbstream.cli.top.dashboard import render
     except ImportError as error:
         raise ConfigurationError('top needs rich: pip install "rxddbstream[cli]"') from error
-    from rxddbstream.cli.opening import bounded, open_stream
-    from rxddbstream.cli.rates import LINGERING, Rates
+    from rxddbstream.cli.source import bounded, open_stream
     from rxddbstream.cli.terminal import can_draw
+    from rxddbstream.cli.top.rates import LINGERING, Rates
     from rxddbstream.model.words import table_of
     from rxddbstream.protocol.pacing import Poll
 

@@ -24,7 +24,7 @@ from rxddbstream.model.change import Change
 from rxddbstream.protocol.pacing import Poll, SteadyClock
 from rxddbstream.reading.events import EventObserver
 from rxddbstream.reading.stream import Stream, merged, shards_of
-from rxddbstream.testing.captures import Captured, Closed, Opened, PageRead, Path, load
+from rxddbstream.testing.captures.format import Captured, Closed, Opened, PageRead, Path, load
 from rxddbstream.testing.client import Answer, SimulatedClient
 from rxddbstream.testing.faults import metadata
 from rxddbstream.testing.log import StreamLog

@@ -10,7 +10,7 @@ from typing import Any
 import botocore.exceptions as botocore_errors
 
 from rxddbstream.aws.session import region_of
-from rxddbstream.diagnosis.finding import Finding, Place, on_one_line
+from rxddbstream.cli.doctor.finding import Finding, Place, on_one_line
 
 SOON = timedelta(minutes=10)
 SHOWN = 4  # characters of an access key's ID

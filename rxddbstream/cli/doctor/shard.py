@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from rxddbstream.diagnosis.asking import Asking
-from rxddbstream.diagnosis.finding import Finding, resource_of_stream
+from rxddbstream.cli.doctor.calls import Asking
+from rxddbstream.cli.doctor.finding import Finding, resource_of_stream
 from rxddbstream.errors import (
     AccessDenied,
     CredentialsError,

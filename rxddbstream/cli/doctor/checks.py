@@ -9,12 +9,12 @@ from typing import Any
 
 from rxddbstream.aws.connect import table_to_look_up
 from rxddbstream.aws.session import client_maker, open_session
-from rxddbstream.diagnosis.asking import Asking
-from rxddbstream.diagnosis.finding import Finding, Place, skipped
-from rxddbstream.diagnosis.reading import ShardToTry
-from rxddbstream.diagnosis.service import check_clock, check_endpoint, check_table
-from rxddbstream.diagnosis.settings import check_credentials, check_region
-from rxddbstream.diagnosis.stream import (
+from rxddbstream.cli.doctor.calls import Asking
+from rxddbstream.cli.doctor.finding import Finding, Place, skipped
+from rxddbstream.cli.doctor.service import check_clock, check_endpoint, check_table
+from rxddbstream.cli.doctor.settings import check_credentials, check_region
+from rxddbstream.cli.doctor.shard import ShardToTry
+from rxddbstream.cli.doctor.stream import (
     Described,
     check_shard_filter,
     check_shards,

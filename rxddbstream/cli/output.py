@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from rxddbstream.cli.colours import add_color, brush_of
+from rxddbstream.cli.terminal import add_color, brush_of
 from rxddbstream.errors import ConfigurationError
 
 if TYPE_CHECKING:

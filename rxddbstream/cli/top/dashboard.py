@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from rxddbstream.cli.rates import ShardRow, Snapshot
+from rxddbstream.cli.top.rates import ShardRow, Snapshot
 from rxddbstream.model.words import counted, length, shortened
 from rxddbstream.views.price import in_dollars
 

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from rxddbstream.diagnosis.asking import Asking
-from rxddbstream.diagnosis.finding import Finding, Place, resource_of_stream
+from rxddbstream.cli.doctor.calls import Asking
+from rxddbstream.cli.doctor.finding import Finding, Place, resource_of_stream
 from rxddbstream.errors import RequestFailed, StreamError, StreamNotFound
 from rxddbstream.model.shard import Shard
 from rxddbstream.model.words import table_of

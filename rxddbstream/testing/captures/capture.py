@@ -28,7 +28,7 @@ from rxddbstream.model.position import Latest, Position
 from rxddbstream.model.record import encodable, on_one_line
 from rxddbstream.reading.delivery import ShardStream, merge_shards
 from rxddbstream.reading.stream import Stream
-from rxddbstream.testing.captures import VERSION, Closed, End, Head, Line, Opened, PageRead, Path
+from rxddbstream.testing.captures.format import VERSION, Closed, End, Head, Line, Opened, PageRead, Path
 
 COMPRESSION = 3  # half the time of 6, and a quarter more bytes
 GZIP = zlib.MAX_WBITS | 16  # the format

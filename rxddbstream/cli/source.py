@@ -8,7 +8,7 @@ import shlex
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from rxddbstream.cli.speaking import Notes, note
+from rxddbstream.cli.notes import Notes, note
 from rxddbstream.errors import ConfigurationError
 from rxddbstream.model.position import AtTime, Position, resolve
 from rxddbstream.model.shard import RETENTION
@@ -28,20 +28,21 @@ T = TypeVar("T")
 
 def open_stream(args: Namespace, notes: Notes, poll: Poll | None = None) -> Stream[Change]:
     """The changes that `add_stream` and `add_reading` have the options for."""
-    import rxddbstream as rxd
+    from rxddbstream.reading.stream import changes
 
-    return rxd.changes(args.stream, **_options(args, notes, poll))
+    return changes(args.stream, **_options(args, notes, poll))
 
 
 def open_shards(args: Namespace, notes: Notes) -> Stream[ShardStream]:
     """The same, by shards."""
-    import rxddbstream as rxd
+    from rxddbstream.reading.stream import shards
 
-    return rxd.shards(args.stream, **_options(args, notes, None))
+    return shards(args.stream, **_options(args, notes, None))
 
 
 def _options(args: Namespace, notes: Notes, poll: Poll | None) -> dict[str, Any]:
-    import rxddbstream as rxd
+    from rxddbstream.checkpoints.sqlite import SqliteCheckpoints
+    from rxddbstream.protocol.pacing import Poll
 
     now = datetime.now(UTC)
     position = position_of(args.start, now)
@@ -51,10 +52,10 @@ def _options(args: Namespace, notes: Notes, poll: Poll | None) -> dict[str, Any]
     return {
         "start": position.time if isinstance(position, AtTime) else args.start,
         "follow": not args.until_end,
-        "checkpoints": rxd.SqliteCheckpoints(checkpoint) if checkpoint else None,
+        "checkpoints": SqliteCheckpoints(checkpoint) if checkpoint else None,
         "on_gap": "skip",
         "events": notes,
-        "poll": poll or rxd.Poll(fastest=0.25, slowest=1.0),  # a person is waiting
+        "poll": poll or Poll(fastest=0.25, slowest=1.0),  # a person is waiting
         "region_name": args.region,
         "profile_name": args.profile,
         "endpoint_url": args.endpoint_url,

@@ -13,8 +13,8 @@ import botocore.exceptions as botocore_errors
 
 from rxddbstream.aws.connect import how_to_enable_one
 from rxddbstream.aws.session import unknown_region
-from rxddbstream.diagnosis.asking import Asking
-from rxddbstream.diagnosis.finding import Finding, Place, on_one_line, resource_of_table
+from rxddbstream.cli.doctor.calls import Asking
+from rxddbstream.cli.doctor.finding import Finding, Place, on_one_line, resource_of_table
 from rxddbstream.errors import RequestFailed, StreamError, TableNotFound
 
 CLOCK_IS_OFF = timedelta(seconds=5)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from rxddbstream.aws.errors import explain
-from rxddbstream.diagnosis.finding import Finding, Place, grant, on_one_line
+from rxddbstream.cli.doctor.finding import Finding, Place, grant, on_one_line
 from rxddbstream.errors import (
     AccessDenied,
     ConnectionLost,

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from rxddbstream.cli.arguments import DONE, FAILED, add_stream, make_parser
-from rxddbstream.cli.colours import Brush, add_color, brush_of
+from rxddbstream.cli.terminal import Brush, add_color, brush_of
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
-    from rxddbstream.diagnosis.finding import Finding
+    from rxddbstream.cli.doctor.finding import Finding
 
 STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red", "skip": "dim"}
 
@@ -35,7 +35,7 @@ def parser() -> ArgumentParser:
 
 def run(args: Namespace) -> int:
     """Do it; returns the exit status."""
-    from rxddbstream.diagnosis.checks import diagnose
+    from rxddbstream.cli.doctor.checks import diagnose
 
     status = DONE
     brush = brush_of(args.color)
@@ -56,7 +56,7 @@ def run(args: Namespace) -> int:
 def lines_of(finding: Finding, brush: Brush = lambda text, _: text) -> Iterator[str]:
     """A finding as text: a line, and what to do indented below it.
 
-    >>> from rxddbstream.diagnosis.finding import Finding
+    >>> from rxddbstream.cli.doctor.finding import Finding
     >>> print(*lines_of(Finding("fail", "region", "there is none", "Pass --region")), sep="\\n")
     fail  region        there is none
           Pass --region

@@ -1,0 +1,1 @@
+"""Captures: a stream that writes itself to a file, and the file as a simulated stream."""
