@@ -16,10 +16,10 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
-import scenarios
-from commandline import Table
-from dynamodb_local import ACCESS_KEY, RACING, REGION, SECRET_KEY, DynamoDBLocal, missing
 from hypothesis import settings
+from support import scenarios
+from support.commandline import Table
+from support.dynamodb_local import ACCESS_KEY, RACING, REGION, SECRET_KEY, DynamoDBLocal, missing
 
 # How long an example takes is the machine's matter, and pytest-timeout's.
 settings.register_profile("no deadline", deadline=None)

@@ -18,11 +18,12 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from support.checkout import DOCS
 
 import rxddbstream
 
 LIST = Path(__file__).with_name("public_face.txt")
-CONF = Path(__file__).parent.parent / "docs" / "conf.py"
+CONF = DOCS / "conf.py"
 NOT_MADE = ast.literal_eval(re.search(r"^NOT_MADE = (.*)$", CONF.read_text(), re.MULTILINE)[1])  # type: ignore[index]
 """Classes whose constructors are nobody's business."""
 

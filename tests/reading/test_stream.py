@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from reactivex import operators as ops
 from reactivex.testing import TestScheduler
-from reading import Dated, SetBack, StaleListing, ids, read
+from support.reading import Dated, SetBack, StaleListing, ids, read
 
 import rxddbstream as rxd
 from rxddbstream.errors import (

@@ -15,7 +15,7 @@ from reactivex import operators as ops
 from reactivex.disposable import SerialDisposable
 from reactivex.subject import Subject
 from reactivex.testing import TestScheduler
-from reading import Mortal
+from support.reading import Mortal
 
 import rxddbstream as rxd
 import rxddbstream.reading.discovery

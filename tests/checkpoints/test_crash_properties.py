@@ -7,8 +7,8 @@ import logging
 import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, example, given, settings
-from reading import Mortal, Reader, ids
-from test_stream_properties import begin, covers_the_hash_space, happen, histories, history, lags, stale
+from support.histories import begin, covers_the_hash_space, happen, histories, history, lags, stale
+from support.reading import Mortal, Reader, ids
 
 import rxddbstream as rxd
 from rxddbstream.testing import Faults

@@ -11,13 +11,13 @@ import sys
 import threading
 import time
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
-from commandline import Table, Terminal, plain
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
+from support.checkout import DOCS
+from support.commandline import Table, Terminal, plain
 
 import rxddbstream as rxd
 from rxddbstream.cli.top.command import _Alarm, _Notes, _resized
@@ -244,7 +244,7 @@ def test_a_bar_keeps_its_rates_while_time_goes_on():
 
 
 def test_the_price_is_that_of_the_documentation():
-    text = (Path(__file__).parent.parent / "docs" / "performance.md").read_text()
+    text = (DOCS / "performance.md").read_text()
     assert f"${price.DOLLARS_PER_100_000_CALLS} for 100,000" in " ".join(text.split())
     # For one shard in a month, asked every 0.1 s.
     assert f"| {10 * price.SECONDS_A_MONTH:,} | {price.price_a_month(10):.2f} |" in text

@@ -31,11 +31,13 @@ import tomllib
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import boto3
 import pytest
 from botocore import xform_name
+from support.blocks import Block, blocks_of
+from support.checkout import DOCS, README, ROOT
 
 import rxddbstream
 import rxddbstream.errors
@@ -44,37 +46,11 @@ import rxddbstream.testing
 from rxddbstream.cli.arguments import COMMANDS, command, parse
 from rxddbstream.demo import REGION
 
-ROOT = Path(__file__).parent.parent
-README = ROOT / "README.md"
-DOCS = ROOT / "docs"
 PAGES = [README, ROOT / "CHANGELOG.md", *sorted(DOCS.glob("*.md")), *sorted(DOCS.glob("howto/*.md"))]
 MODULES = [
     "rxddbstream",
     *(module.name for module in pkgutil.walk_packages(rxddbstream.__path__, "rxddbstream.")),
 ]
-
-
-class Block(NamedTuple):
-    """What stands between two fences, and the HTML comment right above them."""
-
-    page: Path
-    line: int
-    marker: str
-    language: str
-    text: str
-
-    @property
-    def name(self) -> str:
-        return f"{self.page.name}:{self.line}"
-
-
-def blocks_of(page: Path) -> list[Block]:
-    pattern = re.compile(r"^(?:<!-- ([^\n]+) -->\n)?```([\w{}-]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-    return [
-        Block(page, text.count("\n", 0, found.start(3)), found[1] or "", found[2], found[3])
-        for text in [page.read_text()]
-        for found in pattern.finditer(text)
-    ]
 
 
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]

@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 import reactivex
-from commandline import WHOLE, ZONE, ZONE_VARIABLE, Table, run, start
 from reactivex import Observable
+from support.commandline import WHOLE, ZONE, ZONE_VARIABLE, Table, run, start
 
 import rxddbstream as rxd
 from rxddbstream.cli import notes as cli_notes

@@ -15,9 +15,9 @@ import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
-from dynamodb_local import RACING, DynamoDBLocal
 from moto import mock_aws
-from scenarios import Result
+from support.dynamodb_local import RACING, DynamoDBLocal
+from support.scenarios import Result
 
 NO_SUCH_SHARD = "shardId-00000001700000000000-deadbeef"
 NO_SUCH_LABEL = "2020-01-01T00:00:00.000"

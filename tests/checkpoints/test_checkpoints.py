@@ -30,7 +30,7 @@ from moto import mock_aws
 from moto.server import ThreadedMotoServer
 from reactivex import operators as ops
 from reactivex.testing import TestScheduler
-from reading import Reader, ids
+from support.reading import Reader, ids
 
 import rxddbstream as rxd
 from rxddbstream import operators as dops

@@ -20,7 +20,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -30,7 +29,8 @@ from reactivex.notification import OnCompleted
 from reactivex.observable.marbles import parse
 from reactivex.subject import Subject
 from reactivex.testing import TestScheduler
-from test_docs import blocks_of
+from support.blocks import blocks_of
+from support.checkout import DOCS
 
 import rxddbstream as rxd
 from rxddbstream import operators as dops
@@ -38,7 +38,7 @@ from rxddbstream.testing import SimulatedStream
 from rxddbstream.windows.watermark import Watermark
 
 BEGAN = 1_000_020.0  # the start of a minute
-PAGE = Path(__file__).parent.parent / "docs" / "windows.md"
+PAGE = DOCS / "windows.md"
 DIAGRAMS = [block for block in blocks_of(PAGE) if block.marker == "marbles"]
 
 Marbles = list[tuple[int, str]]

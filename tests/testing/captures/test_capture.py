@@ -23,12 +23,12 @@ from typing import Any
 
 import pytest
 import reactivex
-from commandline import WHOLE, Table, run, start
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reactivex import operators as ops
 from reactivex.subject import Subject
 from reactivex.testing import TestScheduler
+from support.commandline import WHOLE, Table, run, start
 
 import rxddbstream as rxd
 from rxddbstream import operators as dops

@@ -22,8 +22,9 @@ import boto3
 import botocore.exceptions as botocore_errors
 import pytest
 from botocore.credentials import RefreshableCredentials
-from commandline import Terminal
-from dynamodb_local import DynamoDBLocal
+from support.checkout import DOCS
+from support.commandline import Terminal
+from support.dynamodb_local import DynamoDBLocal
 
 from rxddbstream.cli.doctor.checks import CHECKS, diagnose
 from rxddbstream.cli.doctor.command import lines_of
@@ -38,7 +39,6 @@ from rxddbstream.views.price import price
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 STREAMS = "https://streams.dynamodb.us-east-1.amazonaws.com"
 TABLES = "https://dynamodb.us-east-1.amazonaws.com"
-DOCS = Path(__file__).parent.parent / "docs"
 
 Refusal = Exception | dict[str, Any] | None
 

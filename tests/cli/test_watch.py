@@ -16,12 +16,12 @@ from typing import Any
 import msgspec
 import pytest
 import reactivex
-from commandline import WHOLE, Table, Terminal, run
 from reactivex import Observable
 from reactivex.disposable import CompositeDisposable, Disposable
 from reactivex.testing import TestScheduler
 from rich.console import Console
 from rich.live import Live
+from support.commandline import WHOLE, Table, Terminal, run
 
 import rxddbstream as rxd
 from rxddbstream.aws.parser import RecordJSON

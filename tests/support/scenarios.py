@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dynamodb_local import RACING, DynamoDBLocal
+from support.dynamodb_local import RACING, DynamoDBLocal
 
 import rxddbstream as rxd
 from rxddbstream.checkpoints.codec import from_text

@@ -14,7 +14,7 @@ from botocore.exceptions import (
     ReadTimeoutError,
 )
 from reactivex.testing import TestScheduler
-from reading import SetBack, StaleListing, ids, read
+from support.reading import SetBack, StaleListing, ids, read
 
 import rxddbstream as rxd
 from rxddbstream.errors import (

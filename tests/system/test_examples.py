@@ -29,14 +29,14 @@ import reactivex
 from reactivex import Observable
 from reactivex import operators as ops
 from reactivex.testing import TestScheduler
-from test_docs import DOCS, blocks_of
+from support.blocks import blocks_of
+from support.checkout import DOCS, EXAMPLES
 
 import rxddbstream as rxd
 from rxddbstream import operators as dops
 from rxddbstream.demo import PRICES, _order_book, demo_table
 from rxddbstream.testing import SimulatedStream
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
 SUMMARY = r"\[.+\] - (INSERT|MODIFY|REMOVE) - id=o-\d+"
 COUNTS = r"INSERT +\d+   MODIFY +\d+   REMOVE +\d+"
 TOTAL = r"(ada|bob|eve) +\d+\.\d\d"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from scenarios import ITEMS, KILLS, RATE, Result
+from support.scenarios import ITEMS, KILLS, RATE, Result
 
 from rxddbstream.checkpoints.codec import from_text
 from rxddbstream.model.position import After
