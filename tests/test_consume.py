@@ -23,10 +23,10 @@ from reactivex.subject import ReplaySubject, Subject
 import rxddbstream as rxd
 from rxddbstream import operators as dops
 from rxddbstream.checkpoints.codec import from_text
+from rxddbstream.checkpoints.frontier import Frontier
 from rxddbstream.checkpoints.holding import hold, release
 from rxddbstream.errors import AccessDenied
 from rxddbstream.model.change import Change
-from rxddbstream.model.frontier import Frontier
 from rxddbstream.model.position import After, TrimHorizon
 from rxddbstream.scheduling.queue import Ended, Handover
 from rxddbstream.testing import SimulatedStream
@@ -252,7 +252,7 @@ def test_what_waits_when_the_source_has_enough_is_done_once_the_loop_had_it(sim,
     # for      -x-----x-----x-----x-----x-|
     # done      0     1     2     3     4      the fifth when take(5) returns, which is too late
     write(sim, 10)
-    positions = [change.frontier.position for change in rxd.iterate(source.pipe(ops.take(5)))]
+    positions = [change.origin.position for change in rxd.iterate(source.pipe(ops.take(5)))]
     assert isinstance(positions[-1], After)
     assert store.closed
     assert done(sim, store) == 4

@@ -15,15 +15,15 @@ def hold(element: Any) -> bool:
     Returns:
         False when it is too late for one of them; see `Frontier.hold`.
     """
-    held = [change.frontier.hold(change) for change in _changes_in(element) if change.frontier is not None]
+    held = [change.origin.hold(change) for change in _changes_in(element) if change.origin is not None]
     return all(held)
 
 
 def release(element: Any) -> None:
     """Take back one `hold` of a change, or of those of a list or tuple."""
     for change in _changes_in(element):
-        if change.frontier is not None:
-            change.frontier.release(change)
+        if change.origin is not None:
+            change.origin.release(change)
 
 
 def too_late(element: Any) -> HeldTooLate:

@@ -12,10 +12,11 @@ from reactivex import abc
 from reactivex.disposable import MultipleAssignmentDisposable
 
 from rxddbstream.checkpoints.codec import BEGAN, SEEN, SHARD_END, START, WINDOWS, from_text, to_text
+from rxddbstream.checkpoints.frontier import Frontier
 from rxddbstream.checkpoints.store import CheckpointStore
 from rxddbstream.errors import CheckpointError, CheckpointUnreadable, StreamError, TransientError
 from rxddbstream.model.events import Checkpointed
-from rxddbstream.model.frontier import Frontier
+from rxddbstream.model.origin import EventTime
 from rxddbstream.model.position import AtTime, Latest, Position, TrimHorizon
 from rxddbstream.model.times import microseconds, utc
 
@@ -94,14 +95,21 @@ class Keeper:
         self._save({key: to_text(position) for key, position in first.items()})
         self._schedule()
 
-    def frontier(self, shard_id: str, start: Position, unread_at: Callable[[], datetime]) -> Frontier:
+    def frontier(
+        self,
+        shard_id: str,
+        start: Position,
+        unread_at: Callable[[], datetime],
+        event_time: EventTime | None = None,
+    ) -> Frontier:
         """A shard begins to be read; whoever delivers its changes says so to its frontier.
 
         Args:
             start: where.
             unread_at: when the service last answered that there is nothing to deliver yet.
+            event_time: how far the subscription has come.
         """
-        frontier = Frontier(start, threading.Lock())
+        frontier = Frontier(start, threading.Lock(), event_time)
         with self._lock:
             self._frontiers[shard_id] = frontier, unread_at
         return frontier

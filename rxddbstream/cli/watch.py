@@ -77,8 +77,8 @@ def run(args: argparse.Namespace) -> int:
         nonlocal is_empty
         is_empty = False
         print_change(change)
-        if change.frontier is not None:
-            change.frontier.acknowledge()  # -n ends the stream from inside the last one's on_next
+        if change.origin is not None:
+            change.origin.acknowledge()  # -n ends the stream from inside the last one's on_next
 
     try:
         with shown(stream, args):

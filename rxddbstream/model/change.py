@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from rxddbstream.errors import DecodeError
-from rxddbstream.model.frontier import Frontier
+from rxddbstream.model.origin import Origin
 from rxddbstream.model.record import NO_DETAIL, Detail, EncodedRecord, Fields, Image, fields_of, image_of
 
 _UNREAD: Any = object()  # an image that nobody has asked for; None says that there is none
@@ -20,8 +20,7 @@ class Change:
 
     Attributes:
         shard_id: the shard that the change was read from.
-        frontier: where it is held and released, if checkpoints are kept; see `rxddbstream.operators.hold`.
-        progress: the reading that it came from, which knows the watermark; None for one made by hand.
+        origin: the reading that it came from, which holds and releases it; None for one made by hand.
 
     >>> change = Change({"eventName": "INSERT", "dynamodb": {"Keys": {"id": {"S": "o-1"}}}}, "shard-1")
     >>> change.event_name, change.keys, change.new_image
@@ -34,8 +33,7 @@ class Change:
         "_new_image",
         "_old_image",
         "_record",
-        "frontier",
-        "progress",
+        "origin",
         "shard_id",
     )
 
@@ -43,13 +41,11 @@ class Change:
         self,
         record: Mapping[str, Any] | EncodedRecord,
         shard_id: str,
-        frontier: Frontier | None = None,
-        progress: Any = None,
+        origin: Origin | None = None,
     ) -> None:
         self._record = record
         self.shard_id = shard_id
-        self.frontier = frontier
-        self.progress = progress
+        self.origin = origin
         self._fields: Fields | None = record if isinstance(record, EncodedRecord) else None
         self._keys: Image | None = _UNREAD
         self._new_image: Image | None = _UNREAD
@@ -214,9 +210,9 @@ class Page(NamedTuple):
     Attributes:
         shard_id: the shard.
         changes: the changes.
-        frontier: who is to be told of their delivery, if checkpoints are kept.
+        origin: the reading that they came from, which is told of their delivery.
     """
 
     shard_id: str
     changes: list[Change]
-    frontier: Frontier | None = None
+    origin: Origin

@@ -9,10 +9,11 @@ from math import inf
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from reactivex import Observable, abc
-from reactivex.disposable import CompositeDisposable
+from reactivex.disposable import CompositeDisposable, Disposable
 
 from rxddbstream.checkpoints import holding
 from rxddbstream.model.change import Change
+from rxddbstream.model.origin import EventTime, Origin
 from rxddbstream.windows.definitions import Closed, Took, Windower, WindowResult, Windows
 
 A = TypeVar("A")
@@ -46,8 +47,9 @@ class Windowing(Generic[K, R]):
         self._observer = observer
         # Changes of one stream come one at a time, and so does its watermark; those of merged ones may not.
         self._lock = threading.RLock()
-        self._newest: Any = self  # the reading of the last change; at first, none that could be
-        self._watermarks: dict[Any, float] = {}  # of each reading
+        self._newest: object = self  # the origin of the last change; at first, none that could be
+        self._by_hand = False  # whether that one was made in a test: then each one is the newest
+        self._watermarks: dict[EventTime | None, float] = {}  # of each subscription
         self._resumed = inf
         self._listening = CompositeDisposable()
 
@@ -59,14 +61,14 @@ class Windowing(Generic[K, R]):
 
     def _take(self, change: Change) -> None:
         with self._lock:
-            progress = change.progress
-            if progress is not self._newest:
-                self._meet(progress)
+            origin = change.origin
+            if origin is not self._newest:
+                self._meet(origin)
             time = change.timestamp
             took = self._windows.add(self._key(change), time, change, change.shard_id)
             if took:
                 self._handle(took, change)
-            if progress is None:  # made by hand, in a test: each one is the newest
+            if self._by_hand:
                 self._advance(None, max(time, self._watermarks[None]))
 
     def _handle(self, took: Took, change: Change) -> None:
@@ -74,8 +76,8 @@ class Windowing(Generic[K, R]):
             if not holding.hold(change):
                 self._observer.on_error(holding.too_late(change))
         elif took is Took.LATE:
-            if change.progress is not None:
-                change.progress.counts.was_late()
+            if change.origin is not None and change.origin.event_time is not None:
+                change.origin.event_time.was_late()
             if self._tell_late is not None:
                 self._tell_late(change)
             elif not self._has_warned:
@@ -87,23 +89,25 @@ class Windowing(Generic[K, R]):
                     change.shard_id,
                 )
 
-    def _meet(self, progress: Any) -> None:
-        """A change is the first one of its reading, or the last one was another's."""
-        self._newest = progress
-        if progress in self._watermarks:
+    def _meet(self, origin: Origin | None) -> None:
+        """A change is the first one of its shard, or the last one was another's."""
+        self._newest = origin
+        event_time = origin.event_time if origin is not None else None
+        self._by_hand = event_time is None
+        if event_time in self._watermarks:
             return
-        self._watermarks[progress] = -inf
-        if progress is None:
+        self._watermarks[event_time] = -inf
+        if event_time is None:
             return
-        emitted = progress.begin_windows(self._name, self._span)
+        emitted = event_time.begin_windows(self._name, self._span)
         # Of several streams: what was emitted has passed the watermark of each.
         self._resumed = min(self._resumed, -inf if emitted is None else emitted)
         self._windows.resumed_at(self._resumed)
-        self._listening.add(progress.listen(lambda value: self._advance(progress, value)))
+        self._listening.add(Disposable(event_time.listen(lambda value: self._advance(event_time, value))))
 
-    def _advance(self, progress: Any, value: float) -> None:
+    def _advance(self, event_time: EventTime | None, value: float) -> None:
         with self._lock:
-            self._watermarks[progress] = value
+            self._watermarks[event_time] = value
             watermark = min(self._watermarks.values())
             try:
                 closed = self._windows.advance(watermark)
@@ -113,9 +117,9 @@ class Windowing(Generic[K, R]):
                 return
             if wanted and (closed.results or closed.release):
                 # In this order: a crash in between must not have the windows emitted again, or not at all.
-                for reading in self._watermarks:
-                    if reading is not None:
-                        reading.emitted_windows(self._name, watermark)
+                for subscription in self._watermarks:
+                    if subscription is not None:
+                        subscription.emitted_windows(self._name, watermark)
                 self._release(closed)
 
     def _emit(self, closed: Closed[K, Change, R]) -> bool:

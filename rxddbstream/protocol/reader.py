@@ -46,11 +46,9 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from enum import Enum, auto
-from typing import Any
 
 from rxddbstream.model.change import Change, Page
 from rxddbstream.model.events import Gap
-from rxddbstream.model.frontier import Frontier
 from rxddbstream.model.messages import (
     Answer,
     Fault,
@@ -62,6 +60,7 @@ from rxddbstream.model.messages import (
     Records,
     Request,
 )
+from rxddbstream.model.origin import Origin
 from rxddbstream.model.position import After, AtTime, Latest, Position, TrimHorizon
 from rxddbstream.model.shard import Shard, outlived_retention
 from rxddbstream.protocol.bounds import Bounds
@@ -103,7 +102,7 @@ class ShardReader:
         until: where a bounded read ends instead: it waits for this time to come, and takes all there is then.
         began: the service's time of the first listing of the consumer's first run; by default, now.
         predates: whether it was listed as closed when the consumer began.
-        frontier, progress: what the changes get; see `Change`.
+        origin: what the changes get; see `Change`.
 
     Attributes:
         stopped_short: whether a bounded read ended before the shard did.
@@ -129,12 +128,10 @@ class ShardReader:
         until: datetime | None = None,
         began: datetime | None = None,
         predates: bool = False,
-        frontier: Frontier | None = None,
-        progress: Any = None,
+        origin: Origin | None = None,
     ) -> None:
         self.shard = shard
-        self._frontier = frontier
-        self._progress = progress
+        self._origin = origin or Origin()
         self.state = State.NEEDS_ITERATOR
         self.stopped_short = False
         self._position = position
@@ -290,8 +287,8 @@ class ShardReader:
                 self._reach_tip()
             return None
         self._empty_pages = 0
-        shard_id, frontier, progress = self.shard.id, self._frontier, self._progress
-        changes = [Change(record, shard_id, frontier, progress) for record in answer.records]
+        shard_id, origin = self.shard.id, self._origin
+        changes = [Change(record, shard_id, origin) for record in answer.records]
         last = changes[-1]
         self.lag = (answer.answered_at - last.created_at).total_seconds() if last.has_time else 0.0
         self._last_read = last.sequence_number
@@ -299,7 +296,7 @@ class ShardReader:
         changes, is_beyond = self._bounds.cut(changes)
         if is_beyond:
             self._stop_short()
-        return Page(self.shard.id, changes, self._frontier) if changes else None
+        return Page(shard_id, changes, origin) if changes else None
 
     def _receive_listed(self, listed: Listed) -> Gap | None:
         self._looked_up_to = listed.after if listed.shard is None else None

@@ -123,22 +123,16 @@ class _Delivery:
     def deliver(self, page: Page) -> None:
         self._wait_until_opened()
         with self._lock:
-            on_next, frontier = self._observer.on_next, page.frontier
+            on_next, origin = self._observer.on_next, page.origin
             try:
-                if frontier is None:
-                    for change in page.changes:
-                        if self._stopped:
-                            return
-                        on_next(change)
-                    return
                 for change in page.changes:
                     if self._stopped:
                         return
-                    frontier.current = change
+                    origin.current = change
                     on_next(change)
                     if self._stopped:
                         return  # an operator that fails disposes, and on_next returns all the same
-                    frontier.done = change
+                    origin.done = change
             except BaseException as error:  # noqa: BLE001 - a SystemExit is lost on a worker thread
                 self.fail(error)
 

@@ -12,6 +12,7 @@ from typing import Any
 from reactivex import Observable, abc
 from reactivex.disposable import MultipleAssignmentDisposable
 
+from rxddbstream.checkpoints.frontier import Frontier
 from rxddbstream.errors import (
     IteratorExpired,
     IteratorTrimmed,
@@ -23,7 +24,6 @@ from rxddbstream.errors import (
 )
 from rxddbstream.model.change import Change, Page
 from rxddbstream.model.events import Gap, ShardClosed, ShardOpened
-from rxddbstream.model.frontier import Frontier
 from rxddbstream.model.messages import (
     Answer,
     Fault,
@@ -35,6 +35,7 @@ from rxddbstream.model.messages import (
     Records,
     Request,
 )
+from rxddbstream.model.origin import Origin
 from rxddbstream.model.position import AtTime, Latest, Position
 from rxddbstream.protocol import pacing
 from rxddbstream.protocol.lineage import Ready
@@ -86,12 +87,13 @@ class _Poller:
         self._last_change: Change | None = None
         self._refusals = 0  # in a row; an iterator that is made may still be refused when it is used
         self._failures = Failures(reading.poll, reading.jitter)
-        self._frontier: Frontier | None = None
         last_answer = reading.last_answers.get(start.shard.id)
         self._unread_at = last_answer or reading.client.answered_at  # when nothing had been delivered yet
+        self._origin = Origin(reading.progress)
+        self._frontier: Frontier | None = None
         if reading.keeper is not None:
-            self._frontier = reading.keeper.frontier(
-                start.shard.id, self._first_position(), lambda: self._unread_at
+            self._origin = self._frontier = reading.keeper.frontier(
+                start.shard.id, self._first_position(), lambda: self._unread_at, reading.progress
             )
         self._reader = ShardReader(
             start.shard,
@@ -103,8 +105,7 @@ class _Poller:
             until=reading.until,
             began=reading.began,
             predates=start.shard.id in reading.closed_before,
-            frontier=self._frontier,
-            progress=reading.progress,
+            origin=self._origin,
         )
 
     def start(self) -> abc.DisposableBase:

@@ -9,9 +9,6 @@ from heapq import heappop, heappush
 from itertools import count
 from math import inf
 
-from reactivex import abc
-from reactivex.disposable import Disposable
-
 from rxddbstream.model.position import AtTime, Latest
 from rxddbstream.model.shard import Shard
 from rxddbstream.protocol.lineage import Ready
@@ -102,13 +99,8 @@ class Progress:
             heappush(self._waiting, (until, next(self._numbers), go_on))
             return True
 
-    @property
-    def is_watched(self) -> bool:
-        """Whether somebody listens to the watermark."""
-        return bool(self._listeners)
-
-    def listen(self, listener: Callable[[float], object]) -> abc.DisposableBase:
-        """Have the watermark told whenever it has moved on, and now; from any thread."""
+    def listen(self, listener: Callable[[float], object]) -> Callable[[], None]:
+        """Have the watermark told whenever it has moved on, and now, from any thread; what ends that."""
         with self._lock:
             self._listeners.add(listener)
             value = self._watermark.value
@@ -122,7 +114,11 @@ class Progress:
                     self._alignment = self._always_aligned
             self._tell()
 
-        return Disposable(stop)
+        return stop
+
+    def was_late(self) -> None:
+        """A change came after its windows had closed."""
+        self.counts.was_late()
 
     def begin_windows(self, name: str, span: float) -> float | None:
         """There is a window operator, with windows of that many seconds.

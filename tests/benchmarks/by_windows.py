@@ -22,6 +22,7 @@ from benchmarks.backlog import MINUTE, Backlog, key_of
 from benchmarks.job import Job
 from benchmarks.measuring import Meter, Result
 from rxddbstream import operators as dops
+from rxddbstream.model.origin import Origin
 from rxddbstream.model.position import TrimHorizon
 from rxddbstream.model.shard import Shard
 from rxddbstream.protocol.lineage import Ready
@@ -61,11 +62,12 @@ def do(job: Job) -> Result:
 
 
 def _pages(backlog: Backlog, progress: Progress) -> Iterator[list[rxd.Change]]:
+    origins = {shard.id: Origin(progress) for shard in backlog.shards}
     for begin in range(0, backlog.records, PAGE):
         for shard in backlog.shards:
             records = backlog.records_of(shard, begin, min(begin + PAGE, shard.records))
             if records:
-                changes = [rxd.Change(record, shard.id, None, progress) for record in records]
+                changes = [rxd.Change(record, shard.id, origins[shard.id]) for record in records]
                 for change in changes:
                     _window_of(change)
                 yield changes

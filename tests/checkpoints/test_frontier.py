@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rxddbstream.checkpoints.frontier import Frontier
 from rxddbstream.model.change import Change
-from rxddbstream.model.frontier import Frontier
 from rxddbstream.model.position import After, TrimHorizon
 
 START = TrimHorizon()

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
+from rxddbstream.checkpoints.frontier import Frontier
 from rxddbstream.errors import ConnectionLost, DataTrimmed, DecodeError
 from rxddbstream.model.change import Change
 from rxddbstream.model.events import Gap, Retrying, ShardClosed, ShardOpened, Throttled
-from rxddbstream.model.frontier import Frontier
 from rxddbstream.model.position import Latest, TrimHorizon
 from rxddbstream.model.shard import Shard
 

@@ -124,7 +124,7 @@ def test_a_buffer_is_not_done_while_its_observer_has_it(world):
         dops.hold(),
         ops.buffer_with_count(2),
         dops.release(),
-        on_next=lambda buffer: positions.append(buffer[0].frontier.position),
+        on_next=lambda buffer: positions.append(buffer[0].origin.position),
     )
     world.write(2)
     assert not isinstance(positions[0], After)
@@ -176,7 +176,7 @@ def test_a_window_is_done_when_it_has_completed(world):
         ops.window_with_count(3),
         dops.release(),
         ops.flat_map(lambda window: window.pipe(ops.map(log.append), ops.count())),
-        on_next=lambda count: log.append((count, log[0].frontier.position)),
+        on_next=lambda count: log.append((count, log[0].origin.position)),
     )
     world.write(2)
     assert world.done == 0
@@ -435,7 +435,7 @@ def test_what_waits_is_not_done(world):
 def test_what_is_being_observed_is_not_done(world):
     positions = []
     world.read(
-        dops.observe_on(world.scheduler), on_next=lambda change: positions.append(change.frontier.position)
+        dops.observe_on(world.scheduler), on_next=lambda change: positions.append(change.origin.position)
     )
     world.write(3)
     assert [isinstance(position, After) for position in positions] == [False, True, True]

@@ -20,9 +20,9 @@ from support.reading import Mortal
 import rxddbstream as rxd
 import rxddbstream.reading.discovery
 from rxddbstream import operators as dops
+from rxddbstream.checkpoints.frontier import Frontier
 from rxddbstream.checkpoints.writer import Keeper
 from rxddbstream.errors import ConfigurationError, HeldTooLate
-from rxddbstream.model.frontier import Frontier
 from rxddbstream.reading.progress import Progress
 from rxddbstream.testing import Faults, SimulatedStream
 from rxddbstream.windows.watermark import SETTLING

@@ -37,6 +37,7 @@ from rxddbstream.aws.parser import _PAGE
 from rxddbstream.cli.arguments import parse
 from rxddbstream.errors import CaptureError, CaptureUnreadable, ConfigurationError, StreamDisabled
 from rxddbstream.model.change import Page
+from rxddbstream.model.origin import Origin
 from rxddbstream.model.position import TrimHorizon
 from rxddbstream.model.shard import Shard
 from rxddbstream.reading.delivery import ShardStream
@@ -421,7 +422,7 @@ class Hand:
             {"eventName": "INSERT", "dynamodb": {"Keys": {"id": {"N": str(n)}}, "SequenceNumber": f"{n:021}"}}
             for n in numbers
         ]
-        self._pages[shard].on_next(Page(shard, [rxd.Change(record, shard) for record in records]))
+        self._pages[shard].on_next(Page(shard, [rxd.Change(record, shard) for record in records], Origin()))
 
 
 def numbers_in(file: Path) -> list[int]:

@@ -16,16 +16,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from contextlib import AbstractContextManager
-from typing import Protocol
 
+from rxddbstream.model.origin import EventTime, Numbered, Origin
 from rxddbstream.model.position import After, Position
-
-
-class Numbered(Protocol):
-    """What is delivered, as far as its place in the shard goes: a `Change`."""
-
-    @property
-    def sequence_number(self) -> str: ...
 
 
 class _Hold:
@@ -36,23 +29,21 @@ class _Hold:
         self.times = 1
 
 
-class Frontier:
-    """How far one shard is done.
+class Frontier(Origin):
+    """The reading of one shard of which checkpoints are kept: how far it is done.
 
     Args:
         start: where the reading of the shard begins.
         lock: guards it where several threads release; a `threading.Lock`.
-
-    Attributes:
-        current: the change that is being delivered; set by whoever delivers.
-        done: the last change whose `on_next` has returned; set by whoever delivers.
+        event_time: see `Origin`.
     """
 
-    __slots__ = ("_ended", "_held", "_lock", "_start", "current", "done")
+    __slots__ = ("_ended", "_held", "_lock", "_start")
 
-    def __init__(self, start: Position, lock: AbstractContextManager[object]) -> None:
-        self.current: Numbered | None = None
-        self.done: Numbered | None = None
+    def __init__(
+        self, start: Position, lock: AbstractContextManager[object], event_time: EventTime | None = None
+    ) -> None:
+        super().__init__(event_time)
         self._start = start
         self._held: OrderedDict[str, _Hold] = OrderedDict()
         self._lock = lock
@@ -84,10 +75,6 @@ class Frontier:
             hold.times -= 1
             if not hold.times:
                 del self._held[change.sequence_number]
-
-    def acknowledge(self) -> None:
-        """The current change is done, although its `on_next` has not returned yet."""
-        self.done = self.current
 
     def end(self) -> None:
         """The shard was read to its end, and all of it was delivered."""

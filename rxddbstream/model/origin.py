@@ -1,0 +1,69 @@
+"""What a change knows of the reading that it came from.
+
+Operators meet the reading here, and know no more of it: they hold and release a change by its origin, and ask
+it for the watermark. So neither side imports the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+
+class Numbered(Protocol):
+    """What is delivered, as far as its place in the shard goes: a `Change`."""
+
+    @property
+    def sequence_number(self) -> str: ...
+
+
+class EventTime(Protocol):
+    """How far a subscription has come in event time, for window operators: its `Progress`.
+
+    Watermarks are seconds since the epoch.
+    """
+
+    def begin_windows(self, name: str, span: float) -> float | None:
+        """There is a window operator of this name, with windows of `span` seconds.
+
+        Returns:
+            The watermark at which an earlier run had emitted its windows; None where that was not kept.
+        """
+
+    def emitted_windows(self, name: str, watermark: float) -> None:
+        """All windows that close at this watermark have been emitted, and their observer has returned."""
+
+    def listen(self, listener: Callable[[float], object]) -> Callable[[], None]:
+        """Have the watermark told whenever it has moved on, and now, from any thread; what ends that."""
+        ...
+
+    def was_late(self) -> None:
+        """A change came after its windows had closed."""
+
+
+class Origin:
+    """The reading of one shard. No checkpoints are kept of this one: what is held in it makes no difference.
+
+    Attributes:
+        event_time: how far the whole subscription has come; None in a test of a single shard.
+        current: the change that is being delivered; set by whoever delivers.
+        done: the last change whose `on_next` has returned; set by whoever delivers.
+    """
+
+    __slots__ = ("current", "done", "event_time")
+
+    def __init__(self, event_time: EventTime | None = None) -> None:
+        self.event_time = event_time
+        self.current: Numbered | None = None
+        self.done: Numbered | None = None
+
+    def hold(self, change: Numbered) -> bool:
+        """Keep a change from being checkpointed until it is released; False when it is too late for that."""
+        return True
+
+    def release(self, change: Numbered) -> None:
+        """Take back one hold of the change."""
+
+    def acknowledge(self) -> None:
+        """The current change is done, although its `on_next` has not returned yet."""
+        self.done = self.current
