@@ -1,4 +1,4 @@
-"""Positions as text, to be kept in a store.
+"""What a consumer has kept, as texts for a store.
 
     0 TRIM_HORIZON                                       nothing is done yet
     0 AT_TIMESTAMP 2026-01-31T12:00:00+00:00             nothing is done yet
@@ -11,21 +11,66 @@ by a greater one never moves backwards, and need not know what the texts mean.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from rxddbstream.model.position import After, AtTime, Latest, Position, TrimHorizon
+from rxddbstream.model.times import microseconds, utc
+from rxddbstream.protocol.beginning import Kept
 
 SHARD_END = "2 SHARD_END"
-START, BEGAN, SEEN = "*start", "*began", "*seen"
-"""Keys in place of a shard's ID: where shards without a text begin, when the first run began, and when the
-consumer was last alive."""
-WINDOWS = "*windows "
-"""Begins the key of a window operator, by its name: at which watermark it has emitted its windows."""
+SEEN = "*seen"
+"""The key, in place of a shard's ID, of when the consumer was last alive."""
 
+_START, _BEGAN, _WINDOWS = "*start", "*began", "*windows "  # the last begins the key of a window operator
 _TRIM_HORIZON = "0 TRIM_HORIZON"
 _AT_TIMESTAMP = "0 AT_TIMESTAMP "
 _AFTER = "1 AFTER_SEQUENCE_NUMBER "
 _FEWEST_DIGITS, _MOST_DIGITS = 21, 40  # of a sequence number, by the service's own model
+
+
+def to_texts(kept: Kept) -> dict[str, str]:
+    """What is kept, by shard ID or another key, in the order in which a store is to write it.
+
+    Where shards without a position begin goes first, and says what "latest" meant: so a store that writes one
+    by one, and is cut off, makes neither a second "latest" nor a day's changes of it.
+    """
+    texts: dict[str, str] = {}
+    if kept.start is not None:
+        texts[_START] = to_text(kept.start)
+    if kept.began is not None:
+        texts[_BEGAN] = to_text(AtTime(kept.began))
+    texts |= {shard_id: to_text(position) for shard_id, position in kept.shards.items()}
+    if kept.seen is not None:
+        texts[SEEN] = to_text(AtTime(kept.seen))
+    for name, watermark in kept.windows.items():
+        texts[_WINDOWS + name] = to_text(AtTime(utc(microseconds(watermark))))
+    return texts
+
+
+def from_texts(texts: Mapping[str, str]) -> Kept:
+    """What the texts of a store say.
+
+    Raises:
+        ValueError: one of them is no position.
+
+    >>> from_texts(to_texts(Kept(shards={"shard-1": None}))) == Kept(shards={"shard-1": None})
+    True
+    """
+    positions = {key: from_text(text) for key, text in texts.items()}
+    start, began, seen = (positions.pop(key, None) for key in (_START, _BEGAN, SEEN))
+    windows = {key: positions.pop(key) for key in list(positions) if key.startswith(_WINDOWS)}
+    return Kept(
+        start=start,
+        began=began.time if isinstance(began, AtTime) else None,
+        seen=seen.time if isinstance(seen, AtTime) else None,
+        windows={
+            key.removeprefix(_WINDOWS): at.time.timestamp()
+            for key, at in windows.items()
+            if isinstance(at, AtTime)
+        },
+        shards=positions,
+    )
 
 
 def to_text(position: Position | None) -> str:

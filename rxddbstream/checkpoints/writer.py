@@ -1,24 +1,25 @@
-"""Keeps a subscription's checkpoints: gathers how far each shard is done, and writes it to a store."""
+"""Writes a subscription's checkpoints: gathers how far each shard is done, and puts it into a store."""
 
 from __future__ import annotations
 
 import logging
 import threading
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
 from reactivex import abc
 from reactivex.disposable import MultipleAssignmentDisposable
 
-from rxddbstream.checkpoints.codec import BEGAN, SEEN, SHARD_END, START, WINDOWS, from_text, to_text
+from rxddbstream.checkpoints.codec import SEEN, from_texts, to_texts
 from rxddbstream.checkpoints.frontier import Frontier
 from rxddbstream.checkpoints.store import CheckpointStore
 from rxddbstream.errors import CheckpointError, CheckpointUnreadable, StreamError, TransientError
 from rxddbstream.model.events import Checkpointed
 from rxddbstream.model.origin import EventTime
-from rxddbstream.model.position import AtTime, Latest, Position, TrimHorizon
-from rxddbstream.model.times import microseconds, utc
+from rxddbstream.model.position import AtTime, Position, TrimHorizon
+from rxddbstream.protocol.beginning import Kept
 
 SIGN_OF_LIFE_EVERY = timedelta(minutes=1)
 
@@ -27,7 +28,7 @@ log = logging.getLogger("rxddbstream")
 T = TypeVar("T")
 
 
-class Keeper:
+class Writer:
     """One subscription's checkpoints.
 
     Args:
@@ -62,38 +63,34 @@ class Keeper:
         self._lock = threading.Lock()  # guards the frontiers and the count
         self._writing = threading.Lock()  # the store is called by one thread at a time
         self._frontiers: dict[str, tuple[Frontier, Callable[[], datetime]]] = {}
-        self._kept: dict[str, str] = {}
+        self._texts: dict[str, str] = {}  # as the store has them
+        self._seen: datetime | None = None  # the same of the last sign of life
         self._count = 0
         self._closed = self._write_is_due = False
 
-    def load(self) -> dict[str, Position | None]:
-        """The positions that are kept, by shard ID; None stands for the shard's end.
+    def load(self) -> Kept:
+        """What earlier runs have kept.
 
         Raises:
-            CheckpointError: they cannot be read.
+            CheckpointError: it cannot be read.
         """
         with self._writing:
-            self._kept = dict(_called(self._store.load, self._stream))
+            self._texts = dict(_called(self._store.load, self._stream))
             try:
-                positions = {shard_id: from_text(text) for shard_id, text in self._kept.items()}
+                kept = from_texts(self._texts)
             except (AttributeError, TypeError, ValueError) as error:  # one that is no text at all, too
                 _called(self._store.close, self._stream)
                 raise CheckpointUnreadable(
                     f"the checkpoints of stream {self._stream} are damaged ({error}); "
                     "they were left as they are"
                 ) from error
-            return positions
+            self._seen = kept.seen
+            return kept
 
-    def begin(self, start: Position, began: datetime, positions: Mapping[str, Position | None]) -> None:
+    def begin(self, first: Kept) -> None:
         """Keep where the consumer begins, before anything is read; then write every now and then."""
-        # Where shards without a position begin. It goes first, and says what "latest" meant: so a store that
-        # writes one by one, and is cut off, makes neither a second "latest" nor a day's changes of it.
-        later = AtTime(began) if isinstance(start, Latest) else start
-        first = {START: later, BEGAN: AtTime(began), **positions}
-        if SEEN not in self._kept:
-            first[SEEN] = AtTime(began)
-        self._save({key: to_text(position) for key, position in first.items()})
-        self._schedule()
+        self._save(first if self._seen is not None else replace(first, seen=first.began))
+        self._next_write.disposable = self._scheduler.schedule_relative(self._store.period, self._tick)
 
     def frontier(
         self,
@@ -130,16 +127,16 @@ class Keeper:
 
     def end(self, shard_id: str) -> None:
         """The service has lost this shard; the next run need not find out again."""
-        self._save({shard_id: SHARD_END})
+        self._save(Kept(shards={shard_id: None}))
 
     def forget(self, shard_ids: Collection[str]) -> None:
         """Drop what is kept of shards that the service no longer has."""
-        gone = [shard_id for shard_id in shard_ids if shard_id in self._kept]
+        gone = [shard_id for shard_id in shard_ids if shard_id in self._texts]
         if gone:
             with self._writing:
                 _called(self._store.forget, self._stream, gone)
                 for shard_id in gone:
-                    self._kept.pop(shard_id, None)
+                    self._texts.pop(shard_id, None)
 
     def flush(self) -> None:
         """Write what is done so far.
@@ -165,12 +162,9 @@ class Keeper:
             finally:
                 _called(self._store.close, self._stream)
 
-    def _schedule(self) -> None:
-        self._next_write.disposable = self._scheduler.schedule_relative(self._store.period, self._tick)
-
     def _tick(self, _: abc.SchedulerBase, state: object = None) -> None:
         self._write()
-        self._schedule()
+        self._next_write.disposable = self._scheduler.schedule_relative(self._store.period, self._tick)
 
     def _write(self) -> None:
         with self._lock:
@@ -183,46 +177,43 @@ class Keeper:
         except Exception as error:  # noqa: BLE001 - whatever it is, nobody else would hear of it
             self._on_failure(error)
 
-    def _save(self, positions: Mapping[str, str]) -> None:
+    def _save(self, kept: Kept) -> None:
         with self._writing:
-            written = {} if self._closed else self._store_all(positions)
+            written = {} if self._closed else self._store_all(kept)
         written.pop(SEEN, None)  # is no news
         if written:
             self._emit(Checkpointed(written))
 
-    def _store_all(self, positions: Mapping[str, str]) -> dict[str, str]:
-        changed = {key: text for key, text in positions.items() if text != self._kept.get(key)}
+    def _store_all(self, kept: Kept) -> dict[str, str]:
+        changed = {key: text for key, text in to_texts(kept).items() if text != self._texts.get(key)}
         if changed:
             _called(self._store.save, self._stream, changed)
-            self._kept.update(changed)
+            self._texts.update(changed)
+        self._seen = kept.seen or self._seen
         with self._lock:
-            for shard_id, text in positions.items():
-                if text == SHARD_END:
+            for shard_id, position in kept.shards.items():
+                if position is None:
                     self._frontiers.pop(shard_id, None)
         return changed
 
-    def _gather(self) -> dict[str, str]:
+    def _gather(self) -> Kept:
         with self._lock:
             frontiers = list(self._frontiers.items())
         alive = self._alive
         seen = [alive()] if alive is not None else []
-        texts = {}
+        positions: dict[str, Position | None] = {}
         for shard_id, (frontier, unread_at) in frontiers:
-            position = frontier.position
-            texts[shard_id] = to_text(position)
+            positions[shard_id] = position = frontier.position
             if isinstance(position, TrimHorizon | AtTime):
                 # The service moves these up in silence: what the next run must know is since when.
                 seen.append(unread_at())
-        if alive is not None and self._is_news(min(seen)):
-            texts[SEEN] = to_text(AtTime(min(seen)))
-        # After the positions: those that lie behind a window have it emitted, and must say so.
-        for name, watermark in self._emitted().items():
-            texts[WINDOWS + name] = to_text(AtTime(utc(microseconds(watermark))))
-        return texts
-
-    def _is_news(self, seen: datetime) -> bool:
-        kept = from_text(self._kept[SEEN]) if SEEN in self._kept else None
-        return not isinstance(kept, AtTime) or seen - kept.time >= SIGN_OF_LIFE_EVERY
+        is_news = seen and (self._seen is None or min(seen) - self._seen >= SIGN_OF_LIFE_EVERY)
+        return Kept(
+            seen=min(seen) if is_news and alive is not None else None,
+            shards=positions,
+            # After the positions: those that lie behind a window have it emitted, and must say so.
+            windows=self._emitted(),
+        )
 
 
 def _called(method: Callable[..., T], *arguments: object) -> T:

@@ -22,14 +22,13 @@ from reactivex import abc
 from reactivex.disposable import Disposable
 
 from rxddbstream.aws.client import StreamClient
-from rxddbstream.checkpoints.codec import BEGAN, SEEN, START, WINDOWS
 from rxddbstream.checkpoints.store import CheckpointStore
-from rxddbstream.checkpoints.writer import Keeper
+from rxddbstream.checkpoints.writer import Writer
 from rxddbstream.errors import IteratorTrimmed, ShardNotFound, StreamDisabled, StreamError, StreamNotFound
-from rxddbstream.model.position import AtTime, Latest, Position, Start, TrimHorizon, resolve
+from rxddbstream.model.position import Start, TrimHorizon, resolve
 from rxddbstream.model.shard import Shard
 from rxddbstream.protocol import pacing
-from rxddbstream.protocol.beginning import first_positions, fixed, resumed
+from rxddbstream.protocol.beginning import Beginning, Kept
 from rxddbstream.protocol.lineage import Lineage, Ready
 from rxddbstream.reading.calls import Asking
 from rxddbstream.reading.delivery import ShardStream
@@ -84,7 +83,7 @@ class Discovery:
         self._until = until
         self._poll = poll
         self._checkpoints = checkpoints
-        self._keeper: Keeper | None = None
+        self._writer: Writer | None = None
         self._on_gap: OnGap = on_gap
         self._progress = progress
         self._scheduler = scheduler
@@ -106,12 +105,12 @@ class Discovery:
     def _dispose(self) -> None:
         self._disposed = True
         self._process.dispose()
-        self._close_keeper()
+        self._close_writer()
 
-    def _close_keeper(self) -> None:
-        if self._keeper is not None:
+    def _close_writer(self) -> None:
+        if self._writer is not None:
             try:
-                self._keeper.close()
+                self._writer.close()
             except StreamError as error:
                 log.error("%s", error)
 
@@ -125,60 +124,52 @@ class Discovery:
         try:
             yield from self._begin()
             yield from self._watch()
-            if self._keeper is not None:
+            if self._writer is not None:
                 # on_completed may release more; disposing closes it, after that.
-                yield from self._ask.until_answered(self._keeper.flush)
+                yield from self._ask.until_answered(self._writer.flush)
         except (GeneratorExit, KeyboardInterrupt, SystemExit):
             # Whoever disposed in the middle of a step may have found none; who interrupts cannot dispose.
-            self._close_keeper()
+            self._close_writer()
             raise
 
     def _begin(self) -> Generator[Wait, None, None]:
         yield from self._ask.connect(self._connect)
-        position = resolve(self._start, self._subscribed_at)
+        asked = resolve(self._start, self._subscribed_at)
         kept = yield from self._load_checkpoints()
-        position = kept.pop(START, None) or position
         shards, listed_at, listed = yield from self._ask.list_all()
-        began, seen = kept.pop(BEGAN, None), kept.pop(SEEN, None)
-        began_at = began.time if isinstance(began, AtTime) else listed_at
-        if isinstance(position, Latest) and not self._process.in_first_step:
-            # By now LATEST would skip what was written since subscribe returned. By the service's clock:
-            # ours may be off.
-            began_at = listed_at - timedelta(seconds=listed - self._subscribed)
-            position = AtTime(began_at)
+        beginning = Beginning.of(asked, kept, shards, listed_at)
+        if not self._process.in_first_step:
+            beginning = beginning.answered_late(timedelta(seconds=listed - self._subscribed))
         self._reading = Reading(
             client=self._ask.client,
             scheduler=self._polls,
             poll=self._poll,
+            beginning=beginning,
             bounded=not self._follow,
             until=self._until,
-            listed_at=listed_at,
-            began=began_at,
-            closed_before={shard.id for shard in shards if shard.is_closed and began_at == listed_at},
-            last_answers=dict.fromkeys(resumed(kept, shards), seen.time) if isinstance(seen, AtTime) else {},
             on_gap=self._on_gap,
             events=self._events,
             ended=self._shard_ended,
             fail=self._observer.on_error,
             jitter=random.random,
             progress=self._progress,
-            keeper=self._keeper,
+            writer=self._writer,
         )
-        self._lineage = Lineage(position, began=began_at, kept=kept)
+        self._lineage = Lineage(beginning.start, began=beginning.began, kept=kept.shards)
         self._lineage.observe(shards)
         ready = self._lineage.take_ready()
-        if self._keeper is not None:
-            first = first_positions(position, listed_at, shards, ready)
-            yield from self._ask.until_answered(partial(self._keeper.begin, position, began_at, first))
-            if not self._process.in_first_step:
-                ready = [Ready(shard, fixed(where, listed_at)) for shard, where in ready]
+        if self._writer is not None:
+            first = beginning.to_keep(shards, {shard.id: where for shard, where in ready})
+            yield from self._ask.until_answered(partial(self._writer.begin, first))
+        if not self._process.in_first_step:
+            ready = [Ready(shard, beginning.fixed(where)) for shard, where in ready]
         self._emit(ready)
         yield from self._confirm_parents()
 
-    def _load_checkpoints(self) -> Generator[Wait, None, dict[str, Position | None]]:
+    def _load_checkpoints(self) -> Generator[Wait, None, Kept]:
         if self._checkpoints is None:
-            return {}
-        keeper = Keeper(
+            return Kept()
+        writer = Writer(
             self._checkpoints,
             self._ask.client.arn,
             alive=lambda: self._ask.client.answered_at,
@@ -187,11 +178,11 @@ class Discovery:
             emit=self._events.emit,
             on_failure=self._observer.on_error,
         )
-        kept = yield from self._ask.until_answered(keeper.load)
-        self._progress.resume(_emitted_windows(kept))
-        self._keeper = keeper
+        kept = yield from self._ask.until_answered(writer.load)
+        self._progress.resume(kept.windows)
+        self._writer = writer
         if self._disposed:  # meanwhile, when there was none to close
-            self._close_keeper()
+            self._close_writer()
         return kept
 
     def _watch(self) -> Generator[Wait, None, None]:
@@ -255,7 +246,7 @@ class Discovery:
         self._emit(ready)
 
     def _emit(self, ready: list[Ready]) -> None:
-        self._progress.opened(ready, self._reading.listed_at, self._lineage.predecessor)
+        self._progress.opened(ready, self._reading.beginning, self._lineage.predecessor)
         for start in ready:
             found = pages(self._reading, start)
             self._observer.on_next(
@@ -269,8 +260,8 @@ class Discovery:
         with self._lock:
             self._lineage.observe(shards)
             forgotten = self._lineage.forget_all_but(listed, listed_at)
-        if self._keeper is not None:
-            yield from self._ask.until_answered(partial(self._keeper.forget, forgotten))
+        if self._writer is not None:
+            yield from self._ask.until_answered(partial(self._writer.forget, forgotten))
         self._emit_ready()
         yield from self._confirm_parents()
         return listed
@@ -311,16 +302,9 @@ class Discovery:
                 loss = gap and self._reading.report(gap)
                 if loss is not None:
                     raise loss from None
-                if gap is not None and self._keeper is not None:
-                    yield from self._ask.until_answered(partial(self._keeper.end, shard_id))
+                if gap is not None and self._writer is not None:
+                    yield from self._ask.until_answered(partial(self._writer.end, shard_id))
                 self._emit_ready()
-
-
-def _emitted_windows(kept: dict[str, Position | None]) -> dict[str, float]:
-    """Take out at which watermark the window operators of an earlier run had emitted, by name."""
-    windows = [key for key in kept if key.startswith(WINDOWS)]
-    positions = {key.removeprefix(WINDOWS): kept.pop(key) for key in windows}
-    return {name: at.time.timestamp() for name, at in positions.items() if isinstance(at, AtTime)}
 
 
 def _ask_again_after(times_asked: int) -> float:

@@ -36,7 +36,7 @@ from rxddbstream.model.messages import (
     Request,
 )
 from rxddbstream.model.origin import Origin
-from rxddbstream.model.position import AtTime, Latest, Position
+from rxddbstream.model.position import Latest
 from rxddbstream.protocol import pacing
 from rxddbstream.protocol.lineage import Ready
 from rxddbstream.protocol.reader import ShardReader
@@ -87,24 +87,25 @@ class _Poller:
         self._last_change: Change | None = None
         self._refusals = 0  # in a row; an iterator that is made may still be refused when it is used
         self._failures = Failures(reading.poll, reading.jitter)
-        last_answer = reading.last_answers.get(start.shard.id)
+        beginning = reading.beginning
+        last_answer = beginning.last_answers.get(start.shard.id)
         self._unread_at = last_answer or reading.client.answered_at  # when nothing had been delivered yet
         self._origin = Origin(reading.progress)
         self._frontier: Frontier | None = None
-        if reading.keeper is not None:
-            self._origin = self._frontier = reading.keeper.frontier(
-                start.shard.id, self._first_position(), lambda: self._unread_at, reading.progress
+        if reading.writer is not None:
+            self._origin = self._frontier = reading.writer.frontier(
+                start.shard.id, beginning.fixed(start.position), lambda: self._unread_at, reading.progress
             )
         self._reader = ShardReader(
             start.shard,
             start.position,
-            listed_at=reading.listed_at,
+            listed_at=beginning.listed_at,
             now=reading.client.answered_at,
             last_answer=last_answer,
             bounded=reading.bounded,
             until=reading.until,
-            began=reading.began,
-            predates=start.shard.id in reading.closed_before,
+            began=beginning.began,
+            predates=start.shard.id in beginning.closed_before,
             origin=self._origin,
         )
 
@@ -199,8 +200,8 @@ class _Poller:
         self._observer.on_next(page)
         if self._frontier is not None and self._frontier.done is not last:
             return  # stopped in the middle: no window may close without the rest, and be kept as emitted
-        if self._reading.keeper is not None:
-            self._reading.keeper.delivered(len(page.changes))
+        if self._reading.writer is not None:
+            self._reading.writer.delivered(len(page.changes))
         self._reading.progress.read(
             page.shard_id, last.created_at if last.has_time else None, self._reader.lag
         )
@@ -272,10 +273,6 @@ class _Poller:
         reading.progress.counts.retried()
         self._failures.report(reading.events, self._reader.shard.id, error, delay)
         self._schedule(delay)
-
-    def _first_position(self) -> Position:
-        # What "latest" meant must outlive a crash.
-        return AtTime(self._reading.listed_at) if isinstance(self._position, Latest) else self._position
 
     def _end(self) -> None:
         shard = self._reader.shard

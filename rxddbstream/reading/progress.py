@@ -9,8 +9,9 @@ from heapq import heappop, heappush
 from itertools import count
 from math import inf
 
-from rxddbstream.model.position import AtTime, Latest
+from rxddbstream.model.position import AtTime
 from rxddbstream.model.shard import Shard
+from rxddbstream.protocol.beginning import Beginning
 from rxddbstream.protocol.lineage import Ready
 from rxddbstream.reading.statistics import Counts
 from rxddbstream.windows.watermark import SETTLING, Watermark
@@ -44,7 +45,7 @@ class Progress:
         self._listeners: set[Callable[[float], object]] = set()
 
     def opened(
-        self, ready: Iterable[Ready], listed_at: datetime, predecessor: Callable[[Shard], str | None]
+        self, ready: Iterable[Ready], beginning: Beginning, predecessor: Callable[[Shard], str | None]
     ) -> None:
         """These shards begin to be read; to be told before any of them is.
 
@@ -53,11 +54,10 @@ class Progress:
         """
         with self._lock:
             for shard, position in ready:
-                at: float | None = None
-                if isinstance(position, AtTime):
-                    at = position.time.timestamp()
-                elif isinstance(position, Latest):
-                    at = listed_at.timestamp() - SETTLING
+                since = beginning.fixed(position)
+                at = since.time.timestamp() if isinstance(since, AtTime) else None
+                if at is not None and since is not position:
+                    at -= SETTLING  # what is written from "latest" on may have a time of before it
                 self._watermark.opened(shard.id, predecessor(shard), at)
                 self._lag[shard.id] = 0.0
         self._tell()

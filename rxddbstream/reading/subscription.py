@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -13,11 +13,12 @@ from typing import Any, Literal
 from reactivex import abc
 
 from rxddbstream.aws.client import StreamClient
-from rxddbstream.checkpoints.writer import Keeper
+from rxddbstream.checkpoints.writer import Writer
 from rxddbstream.errors import DataTrimmed
 from rxddbstream.model.events import Gap
 from rxddbstream.model.shard import Shard
 from rxddbstream.protocol import pacing
+from rxddbstream.protocol.beginning import Beginning
 from rxddbstream.reading.events import EventSink
 from rxddbstream.reading.progress import Progress
 
@@ -34,13 +35,9 @@ class Reading:
         client: the stream.
         scheduler: where polls run.
         poll: how often.
-        bounded: whether to end, at `until` or at `listed_at`.
+        beginning: where the run begins.
+        bounded: whether to end, at `until` or where the run began.
         until: the service's time to wait for.
-        listed_at: the service's time of the first listing.
-        began: the same, of the consumer's first run.
-        closed_before: the IDs of the shards that were listed as closed when the consumer began.
-        last_answers: when an earlier run was last answered, by the IDs of the shards of which it may have
-            missed something since.
         on_gap: what to do when changes were lost.
         events: who is told.
         ended: to be called when a shard was read to its end and all of it was delivered; and whether a
@@ -48,25 +45,22 @@ class Reading:
         fail: ends the subscription with an error that no shard's observer can be told.
         jitter: random numbers in [0, 1).
         progress: how far the subscription has come.
-        keeper: the checkpoints, if any are kept.
+        writer: of the checkpoints, if any are kept.
     """
 
     client: StreamClient
     scheduler: abc.SchedulerBase
     poll: pacing.Poll
+    beginning: Beginning
     bounded: bool
     until: datetime | None
-    listed_at: datetime
-    began: datetime
-    closed_before: Collection[str]
-    last_answers: Mapping[str, datetime]
     on_gap: OnGap
     events: EventSink
     ended: Callable[[Shard, bool], None]
     fail: Callable[[Any], None]
     jitter: Callable[[], float]
     progress: Progress
-    keeper: Keeper | None = None
+    writer: Writer | None = None
     _budget: pacing.CallBudget[Callable[[], None]] | None = field(init=False, default=None)
     _pages_in_hand: int = field(init=False, default=0)
     _clock: pacing.SteadyClock = field(init=False, default_factory=pacing.SteadyClock)
@@ -114,8 +108,8 @@ class Reading:
         if self.on_gap == "skip":
             log.warning("%s", message)
             return None
-        if self.keeper is not None:
-            self.keeper.stop_sign_of_life()  # so that each later run says it again
+        if self.writer is not None:
+            self.writer.stop_sign_of_life()  # so that each later run says it again
         return DataTrimmed(
             f"{message}. Pass on_gap='skip' to go on with what is left; a consumer must not be away for "
             "longer than the 24 hours that the service keeps changes",

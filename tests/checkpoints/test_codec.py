@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rxddbstream.checkpoints.codec import SHARD_END, from_text, to_text
+from rxddbstream.checkpoints.codec import SHARD_END, from_text, from_texts, to_text, to_texts
 from rxddbstream.model.position import After, AtTime, Latest, TrimHorizon
+from rxddbstream.protocol.beginning import Kept
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 # Of 21 to 40 digits, with leading zeros where the number is shorter.
@@ -113,3 +114,39 @@ def test_any_text_is_a_position_or_a_value_error(text):
     except ValueError:
         return
     assert from_text(to_text(position)) == position
+
+
+names = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=5)
+moments = times.map(lambda at: at.time)
+
+
+@given(
+    st.builds(
+        Kept,
+        start=st.none() | times | st.just(TrimHorizon()),
+        began=st.none() | moments,
+        seen=st.none() | moments,
+        windows=st.dictionaries(names, st.integers(0, 4 * 10**9).map(float)),
+        shards=st.dictionaries(names, st.none() | times | sequence_numbers.map(After)),
+    )
+)
+def test_what_is_kept_comes_back_as_it_was(kept):
+    assert from_texts(to_texts(kept)) == kept
+
+
+def test_the_keys_are_these_for_ever_and_in_the_order_in_which_they_are_written():
+    kept = Kept(
+        start=TrimHorizon(),
+        began=NOON,
+        seen=NOON,
+        windows={"hourly": NOON.timestamp()},
+        shards={"shard-1": None},
+    )
+    noon = "0 AT_TIMESTAMP 2026-01-31T12:00:00+00:00"
+    assert list(to_texts(kept).items()) == [
+        ("*start", "0 TRIM_HORIZON"),
+        ("*began", noon),
+        ("shard-1", "2 SHARD_END"),
+        ("*seen", noon),
+        ("*windows hourly", noon),
+    ]

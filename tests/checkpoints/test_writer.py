@@ -9,7 +9,7 @@ import pytest
 from reactivex.testing import TestScheduler
 
 import rxddbstream as rxd
-from rxddbstream.checkpoints.writer import Keeper
+from rxddbstream.checkpoints.writer import Writer
 from rxddbstream.model.position import TrimHorizon
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -37,9 +37,9 @@ def scheduler() -> Busy:
 
 
 @pytest.fixture
-def keeper(scheduler: Busy) -> Keeper:
+def writer(scheduler: Busy) -> Writer:
     store = rxd.MemoryCheckpoints(count=100)
-    keeper = Keeper(
+    writer = Writer(
         store,
         "stream",
         alive=lambda: NOW,
@@ -48,17 +48,17 @@ def keeper(scheduler: Busy) -> Keeper:
         emit=print,
         on_failure=print,
     )
-    keeper.load()
-    keeper.frontier("shard-1", TrimHorizon(), lambda: NOW)
-    return keeper
+    writer.load()
+    writer.frontier("shard-1", TrimHorizon(), lambda: NOW)
+    return writer
 
 
-def test_one_write_waits_at_most_however_many_changes_are_delivered_meanwhile(keeper, scheduler):
+def test_one_write_waits_at_most_however_many_changes_are_delivered_meanwhile(writer, scheduler):
     for _ in range(50):
-        keeper.delivered(60)
+        writer.delivered(60)
     assert len(scheduler.waiting) == 1
     scheduler.run()
-    keeper.delivered(99)
+    writer.delivered(99)
     assert scheduler.waiting == []
-    keeper.delivered(1)
+    writer.delivered(1)
     assert len(scheduler.waiting) == 1

@@ -21,7 +21,7 @@ import rxddbstream as rxd
 import rxddbstream.reading.discovery
 from rxddbstream import operators as dops
 from rxddbstream.checkpoints.frontier import Frontier
-from rxddbstream.checkpoints.writer import Keeper
+from rxddbstream.checkpoints.writer import Writer
 from rxddbstream.errors import ConfigurationError, HeldTooLate
 from rxddbstream.reading.progress import Progress
 from rxddbstream.testing import Faults, SimulatedStream
@@ -509,16 +509,16 @@ SLIDING = dops.sliding(60, every=30)  # a change that is read again is in window
 
 
 @pytest.fixture
-def keepers(monkeypatch):
+def writers(monkeypatch):
     """Those of the runs, so that a test can have one write."""
     found = []
 
-    class Noted(Keeper):
+    class Noted(Writer):
         def __init__(self, *arguments, **options):
             super().__init__(*arguments, **options)
             found.append(self)
 
-    monkeypatch.setattr(rxddbstream.reading.discovery, "Keeper", Noted)
+    monkeypatch.setattr(rxddbstream.reading.discovery, "Writer", Noted)
     return found
 
 
@@ -564,7 +564,7 @@ def put_three(sim, scheduler):
 
 
 def test_checkpoints_written_while_windows_are_emitted_lose_none_and_change_none(
-    scheduler, keepers, monkeypatch
+    scheduler, writers, monkeypatch
 ):
     sim = SimulatedStream(scheduler=scheduler)
     consumer = Sums(sim, scheduler)
@@ -572,7 +572,7 @@ def test_checkpoints_written_while_windows_are_emitted_lose_none_and_change_none
     released = Frontier.release
 
     def write():
-        keepers[0].flush()
+        writers[0].flush()
         written.append((len(consumer.results), dict(consumer.store.load(sim.arn))))
 
     def take(result):
@@ -594,7 +594,7 @@ def test_checkpoints_written_while_windows_are_emitted_lose_none_and_change_none
         assert sums(*consumer.results[:taken], *consumer.resume(kept)) == ALL_SUMS
 
 
-def test_windows_that_close_while_a_checkpoint_is_gathered_do_not_change(scheduler, keepers, monkeypatch):
+def test_windows_that_close_while_a_checkpoint_is_gathered_do_not_change(scheduler, writers, monkeypatch):
     sim = SimulatedStream(scheduler=scheduler)
     consumer = Sums(sim, scheduler)
     emitted = Progress.emitted.fget
@@ -614,7 +614,7 @@ def test_windows_that_close_while_a_checkpoint_is_gathered_do_not_change(schedul
         scheduler.advance_by(5)
         assert sums(*consumer.results) == {-30: {1}}
         monkeypatch.setattr(Progress, "emitted", property(overtaken))
-        keepers[0].flush()
+        writers[0].flush()
         assert sums(*consumer.results) == {-30: {1}, 0: {3}}
         kept = dict(consumer.store.load(sim.arn))
 

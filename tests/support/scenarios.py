@@ -37,6 +37,7 @@ from rxddbstream.errors import StreamError
 from rxddbstream.model.position import After, Position
 
 CONSUMER = Path(__file__).with_name("consumer.py")
+TESTS = Path(__file__).parent.parent
 AT_ONCE = 4  # more of them get too little of two processors to keep up with the clock
 PATIENCE = 240.0
 
@@ -479,7 +480,11 @@ class Running:
         with self._log.open("wb") as log:
             # In a session of its own, to be ended with all its consumers.
             self._process = subprocess.Popen(
-                command, cwd=Path(__file__).parent, stdin=subprocess.PIPE, stderr=log, start_new_session=True
+                command,
+                cwd=Path(__file__).parent.parent,
+                stdin=subprocess.PIPE,
+                stderr=log,
+                start_new_session=True,
             )
 
     def result(self, name: str) -> Result:
