@@ -90,9 +90,14 @@ class Beginning:
         subscribed = self.listed_at - after
         return replace(self, start=AtTime(subscribed), began=subscribed, closed_before=())
 
+    @property
+    def latest(self) -> AtTime:
+        """What LATEST means in this run, wherever it is not asked for at once."""
+        return AtTime(self.listed_at)
+
     def fixed(self, position: Position) -> Position:
-        """The position as one that means the same place each time: LATEST as the time of the listing."""
-        return AtTime(self.listed_at) if isinstance(position, Latest) else position
+        """The position as one that means the same place each time."""
+        return self.latest if isinstance(position, Latest) else position
 
     def to_keep(self, shards: Sequence[Shard], opened: Mapping[str, Position]) -> Kept:
         """What is to be kept before anything is read, for a crash must not turn into a second "latest".

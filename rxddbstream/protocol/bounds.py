@@ -10,6 +10,17 @@ from rxddbstream.model.change import Change
 from rxddbstream.model.position import AtTime
 
 
+@dataclass(frozen=True, slots=True)
+class End:
+    """Where a bounded read ends: with what was written before the run's first listing.
+
+    Attributes:
+        until: the service's time to end at instead: it is waited for, and all that there is then is read.
+    """
+
+    until: datetime | None = None
+
+
 @dataclass(slots=True)
 class Bounds:
     """The bounds of one shard's reading. A change without a time is always within.

@@ -21,25 +21,19 @@ The rules it keeps:
 
 * A page without a next iterator may have records: they are delivered, then the shard has ended.
   https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_streams_GetRecords.html
-* An answer with neither records nor a next iterator is what botocore makes of a body that was cut.
-  It is asked for again, and believed only of a shard that the listing says is closed.
 * An iterator expires after 15 minutes. The next one begins after the last record read; where none was
   read from LATEST, at the time of the listing: LATEST again would skip what came since.
 * Not every service knows AT_TIMESTAMP. TRIM_HORIZON, dropping what is older, gives the same records; it is
   asked for, too, when the time lies further back than the service keeps changes.
 * TRIM_HORIZON and a time move up with what the service drops, without a word: when there was no answer
   for as long as it keeps changes, some may have been lost.
-* An empty page is not the tip of a shard. `EMPTY_PAGES_AT_TIP` in a row are taken for it.
-* That a shard has nothing new is believed after `EMPTY_PAGES_WHEN_QUIET` empty pages over `QUIET_FOR`; a page
-  may be empty because the service was slow.
-* A shard that is read while the listing still shows it may be gone already, and one that is new may not be
-  readable yet: ResourceNotFoundException is believed when it comes `DENIALS_BELIEVED` times in a row, over
-  `DENIED_FOR`. That the listing lacks the shard proves nothing: it may be late.
 * A shard that is denied for good is a loss, unless all that it can have held was written before the
   consumer began. The service keeps a closed shard for 24 hours. So one that it listed as closed when the
   consumer began, and that is gone within 24 hours, had closed a day before; DynamoDB Local lists such
   shards for a while. Of any other that is gone so soon, nobody knows what was in it.
 * A loss is told once, until the service answers with a page again.
+
+What counts as the tip is in `tip.py`, which doubtful answers are believed in `doubt.py`.
 """
 
 from __future__ import annotations
@@ -63,15 +57,11 @@ from rxddbstream.model.messages import (
 from rxddbstream.model.origin import Origin
 from rxddbstream.model.position import After, AtTime, Latest, Position, TrimHorizon
 from rxddbstream.model.shard import Shard, outlived_retention
-from rxddbstream.protocol.bounds import Bounds
+from rxddbstream.protocol.beginning import Beginning
+from rxddbstream.protocol.bounds import Bounds, End
+from rxddbstream.protocol.doubt import Doubt
+from rxddbstream.protocol.tip import Tip
 
-EMPTY_PAGES_AT_TIP = 20
-EMPTY_PAGES_WHEN_LATE = 4
-DENIALS_BELIEVED = 5  # where a clock jumps; with the waits between them, it takes ten to come to `DENIED_FOR`
-DENIED_FOR = timedelta(seconds=20)
-CUT_ANSWERS_BELIEVED = 100  # ten came in a row by chance where three answers in five were cut
-EMPTY_PAGES_WHEN_QUIET = 4
-QUIET_FOR = timedelta(seconds=2)
 SERVICE_TIME_RESOLUTION = timedelta(seconds=1)  # the Date header of HTTP has whole seconds
 
 
@@ -94,24 +84,21 @@ class ShardReader:
     Args:
         shard: the shard; one that is closed is never waited for.
         position: where to begin.
-        listed_at: the service's time of the listing that the reading began with.
-        now: the service's time; by default `listed_at`.
-        last_answer: until when nothing of the shard was lost: when an earlier run of the consumer was last
-            answered; by default, now.
-        bounded: end at `listed_at`, or at the tip, instead of reading on.
-        until: where a bounded read ends instead: it waits for this time to come, and takes all there is then.
-        began: the service's time of the first listing of the consumer's first run; by default, now.
-        predates: whether it was listed as closed when the consumer began.
+        beginning: where the run begins.
+        now: the service's time; by default that of the run's first listing.
+        end: where a bounded read ends; None reads on.
         origin: what the changes get; see `Change`.
 
     Attributes:
         stopped_short: whether a bounded read ended before the shard did.
-        last_answer: the service's time of the last answer that brought or promised records.
+        last_answer: the service's time of the last answer that brought or promised records; at first, until
+            when nothing of the shard was lost.
         lag: how many seconds the last change was behind the service's time when it was read; 0.0 when the
             last answer was empty.
 
     >>> from datetime import UTC
-    >>> reader = ShardReader(Shard("shard-1"), TrimHorizon(), listed_at=datetime.now(UTC))
+    >>> noon = datetime(2026, 1, 31, 12, tzinfo=UTC)
+    >>> reader = ShardReader(Shard("shard-1"), TrimHorizon(), Beginning(TrimHorizon(), noon, noon))
     >>> reader.next_request()
     GetIterator(position=TrimHorizon())
     """
@@ -120,45 +107,32 @@ class ShardReader:
         self,
         shard: Shard,
         position: Position,
+        beginning: Beginning,
         *,
-        listed_at: datetime,
         now: datetime | None = None,
-        last_answer: datetime | None = None,
-        bounded: bool = False,
-        until: datetime | None = None,
-        began: datetime | None = None,
-        predates: bool = False,
+        end: End | None = None,
         origin: Origin | None = None,
     ) -> None:
         self.shard = shard
-        self._origin = origin or Origin()
         self.state = State.NEEDS_ITERATOR
         self.stopped_short = False
+        self._origin = origin or Origin()
+        self._beginning = beginning
+        self._end = end
         self._position = position
-        self._iterator = ""
-        self._looked_up_to: str | None = None
         self._bounds = Bounds(
             position if isinstance(position, AtTime) else None,
-            listed_at + SERVICE_TIME_RESOLUTION if bounded and until is None else None,
+            beginning.listed_at + SERVICE_TIME_RESOLUTION if end is not None and end.until is None else None,
         )
-        self._is_bounded = bounded
-        self._waits_until = until
-        self._listed_at = listed_at
-        self._began = began or listed_at
-        self._predates = predates
-        self._gap_was_told = False
+        self._iterator = ""
+        self._looked_up_to: str | None = None
         self._last_read = position.sequence_number if isinstance(position, After) else None
-        self._now = now or listed_at
-        self.last_answer = last_answer or self._now
-        self._empty_pages = 0
-        self._empty_since = self.last_answer
+        self._now = now or beginning.listed_at
+        self.last_answer = beginning.last_answers.get(shard.id) or self._now
         self.lag = 0.0
-        self._caught_up = isinstance(position, Latest)
-        self._was_late = False
-        self._cut_answers = 0
-        self._denials = 0
-        self._denied_since = self._now
-        self._faults = 0  # in a row; the first is no cause to wait
+        self._tip = Tip(seen=isinstance(position, Latest))
+        self._doubt = Doubt()
+        self._gap_was_told = False
 
     @property
     def ended(self) -> bool:
@@ -168,24 +142,17 @@ class ShardReader:
     @property
     def idle_pages(self) -> int:
         """Empty pages in a row, as far as they say that the shard is quiet; what pacing goes by."""
-        if self.shard.is_closed or self._may_stop:
-            return max(0, self._empty_pages - EMPTY_PAGES_AT_TIP)
-        if self._was_late:
-            return max(0, self._empty_pages - EMPTY_PAGES_WHEN_LATE)
-        # There may be records behind empty pages: until the tip has been seen, slow down half as fast.
-        return self._empty_pages if self._caught_up else (self._empty_pages + 1) // 2
+        return self._tip.idle_pages(is_end=self.shard.is_closed or self._may_stop)
 
     @property
     def doubts(self) -> int:
         """Doubtful answers in a row, to wait longer after each."""
-        return max(self._cut_answers, self._denials, self._faults - 1)
+        return self._doubt.in_a_row
 
     @property
     def quiet_until(self) -> datetime | None:
         """Until when the shard is known to have had nothing new; None while it may just seem so."""
-        if self._empty_pages < EMPTY_PAGES_WHEN_QUIET or self.last_answer - self._empty_since < QUIET_FOR:
-            return None
-        return self.last_answer
+        return self._tip.quiet_until(self.last_answer)
 
     @property
     def may_be_refused(self) -> bool:
@@ -225,53 +192,63 @@ class ShardReader:
         self._now = now or self._now
         match self.state, answer:
             case State.NEEDS_ITERATOR, Iterator():
-                gap = self._loss_in_silence(answer.answered_at)
-                self._iterator = answer.value
-                self._advance_time(answer.answered_at)
-                self.state = State.READING
-                return gap
+                return self._receive_iterator(answer)
             case State.READING, Records(records=None, next_iterator=None | ""):
-                self._denials = 0
-                self._cut_answers += 1
-                if self._cut_answers > 1:
-                    self.state = State.DOUBTFUL
-                return None
+                self._receive_nothing()
             case State.READING, Records():
                 return self._receive_records(answer)
             case State.READING, Fault.EXPIRED:
-                # Wait as little as may be, or the next one expires before it comes to the records.
-                self._was_late, self._empty_pages = True, 0
-                self._cut_answers = 0
-                self._faults += 1
-                self._renew_iterator()
-                return None
+                self._receive_expired()
             case ((State.NEEDS_ITERATOR | State.READING), Fault.REFUSED) if self.may_be_refused:
-                self._position = TrimHorizon()
-                self.state = State.NEEDS_ITERATOR
-                return None
+                self._receive_refused()
             case ((State.NEEDS_ITERATOR | State.READING), Fault.TRIMMED):
-                self._faults += 1
-                self._position = TrimHorizon()
-                self.last_answer = self._now  # what was lost until now is told here
-                self.state = State.NEEDS_ITERATOR
-                return None if self._gap_was_told else self._loss("is older than what the service keeps")
+                return self._receive_trimmed()
             case ((State.NEEDS_ITERATOR | State.READING), Fault.NOT_FOUND):
-                self._cut_answers = 0
-                if not self._denials:
-                    self._denied_since = self._now
-                self._denials += 1
-                if self._denials == 1 or self._is_denied_for_good:
-                    self.state = State.DOUBTFUL
-                else:
-                    self._renew_iterator()  # a look-up may take many calls, and would tell nothing new
-                return None
+                self._receive_denial()
             case State.DOUBTFUL, Listed():
                 return self._receive_listed(answer)
-        kind = answer.name if isinstance(answer, Fault) else type(answer).__name__
-        raise ProtocolError(f"{kind} in state {self.state.name} of shard {self.shard.id}")
+            case _:
+                kind = answer.name if isinstance(answer, Fault) else type(answer).__name__
+                raise ProtocolError(f"{kind} in state {self.state.name} of shard {self.shard.id}")
+        return None
+
+    def _receive_iterator(self, answer: Iterator) -> Gap | None:
+        gap = self._loss_in_silence(answer.answered_at)
+        self._iterator = answer.value
+        self._advance_time(answer.answered_at)
+        self.state = State.READING
+        return gap
+
+    def _receive_nothing(self) -> None:
+        self._doubt.cut()
+        if self._doubt.is_cut_again:
+            self.state = State.DOUBTFUL
+
+    def _receive_expired(self) -> None:
+        self._tip.iterator_expired()
+        self._doubt.expired()
+        self._renew_iterator()
+
+    def _receive_refused(self) -> None:
+        self._position = TrimHorizon()
+        self.state = State.NEEDS_ITERATOR
+
+    def _receive_trimmed(self) -> Gap | None:
+        self._doubt.trimmed()
+        self._position = TrimHorizon()
+        self.last_answer = self._now  # what was lost until now is told here
+        self.state = State.NEEDS_ITERATOR
+        return None if self._gap_was_told else self._loss("is older than what the service keeps")
+
+    def _receive_denial(self) -> None:
+        self._doubt.denied(self._now)
+        if self._doubt.is_worth_a_look(self._now):
+            self.state = State.DOUBTFUL
+        else:
+            self._renew_iterator()
 
     def _receive_records(self, answer: Records) -> Page | None:
-        self._cut_answers = self._denials = self._faults = 0
+        self._doubt.answered()
         self._gap_was_told = False
         self._advance_time(answer.answered_at)
         if answer.next_iterator:
@@ -280,13 +257,11 @@ class ShardReader:
             self.state = State.ENDED
         if not answer.records:
             self.lag = 0.0
-            if not self._empty_pages:
-                self._empty_since = answer.answered_at
-            self._empty_pages += 1
-            if self._empty_pages >= EMPTY_PAGES_AT_TIP:
-                self._reach_tip()
+            self._tip.empty_page(answer.answered_at)
+            if self._tip.is_reached and self._may_stop and not self.shard.is_closed:
+                self._stop_short()
             return None
-        self._empty_pages = 0
+        self._tip.records()
         shard_id, origin = self.shard.id, self._origin
         changes = [Change(record, shard_id, origin) for record in answer.records]
         last = changes[-1]
@@ -306,21 +281,18 @@ class ShardReader:
         if shard.is_closed and self._has_read_all_of(shard):
             self.state = State.ENDED
             return None
-        if self._is_denied_for_good:
+        if self._doubt.is_gone(self._now):
             self.state = State.ENDED
-            return self._loss("was in a shard that is gone", is_missed=not self._predates)
-        if self._cut_answers >= CUT_ANSWERS_BELIEVED and shard.is_closed:
+            was_closed_before = shard.id in self._beginning.closed_before
+            return self._loss("was in a shard that is gone", is_missed=not was_closed_before)
+        if self._doubt.is_end_believed and shard.is_closed:
             self.state = State.ENDED
             return None
-        if self._denials:
+        if self._doubt.is_denied:
             self._renew_iterator()
         else:
             self.state = State.READING
         return None
-
-    @property
-    def _is_denied_for_good(self) -> bool:
-        return self._denials >= DENIALS_BELIEVED and self._now - self._denied_since >= DENIED_FOR
 
     @property
     def _asked_position(self) -> Position:
@@ -329,21 +301,14 @@ class ShardReader:
 
     def _renew_iterator(self) -> None:
         if isinstance(self._position, Latest):
-            self._position = self._bounds.not_before = AtTime(self._listed_at)
+            self._position = self._bounds.not_before = self._beginning.latest
         self.state = State.NEEDS_ITERATOR
-
-    def _reach_tip(self) -> None:
-        self._caught_up = True
-        self._was_late = False
-        if self._may_stop and not self.shard.is_closed:
-            self._stop_short()
 
     @property
     def _may_stop(self) -> bool:
         """Whether the tip is the end: there is one, and its time has come."""
-        if not self._is_bounded:
-            return False
-        return self._waits_until is None or self.last_answer >= self._waits_until
+        end = self._end
+        return end is not None and (end.until is None or self.last_answer >= end.until)
 
     def _stop_short(self) -> None:
         self.stopped_short = True
@@ -354,7 +319,11 @@ class ShardReader:
         return end is not None and self._last_read is not None and int(self._last_read) >= int(end)
 
     def _loss(self, what: str, is_missed: bool = False) -> Gap | None:
-        if self._last_read is None and not is_missed and not outlived_retention(self._began, self._now):
+        if (
+            self._last_read is None
+            and not is_missed
+            and not outlived_retention(self._beginning.began, self._now)
+        ):
             return None
         self._gap_was_told = True
         return Gap(

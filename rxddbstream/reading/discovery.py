@@ -29,6 +29,7 @@ from rxddbstream.model.position import Start, TrimHorizon, resolve
 from rxddbstream.model.shard import Shard
 from rxddbstream.protocol import pacing
 from rxddbstream.protocol.beginning import Beginning, Kept
+from rxddbstream.protocol.bounds import End
 from rxddbstream.protocol.lineage import Lineage, Ready
 from rxddbstream.reading.calls import Asking
 from rxddbstream.reading.delivery import ShardStream
@@ -145,8 +146,7 @@ class Discovery:
             scheduler=self._polls,
             poll=self._poll,
             beginning=beginning,
-            bounded=not self._follow,
-            until=self._until,
+            end=None if self._follow else End(self._until),
             on_gap=self._on_gap,
             events=self._events,
             ended=self._shard_ended,

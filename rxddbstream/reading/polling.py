@@ -99,13 +99,9 @@ class _Poller:
         self._reader = ShardReader(
             start.shard,
             start.position,
-            listed_at=beginning.listed_at,
+            beginning,
             now=reading.client.answered_at,
-            last_answer=last_answer,
-            bounded=reading.bounded,
-            until=reading.until,
-            began=beginning.began,
-            predates=start.shard.id in beginning.closed_before,
+            end=reading.end,
             origin=self._origin,
         )
 

@@ -9,7 +9,7 @@ from heapq import heappop, heappush
 from itertools import count
 from math import inf
 
-from rxddbstream.model.position import AtTime
+from rxddbstream.model.position import AtTime, Latest
 from rxddbstream.model.shard import Shard
 from rxddbstream.protocol.beginning import Beginning
 from rxddbstream.protocol.lineage import Ready
@@ -54,10 +54,11 @@ class Progress:
         """
         with self._lock:
             for shard, position in ready:
-                since = beginning.fixed(position)
-                at = since.time.timestamp() if isinstance(since, AtTime) else None
-                if at is not None and since is not position:
-                    at -= SETTLING  # what is written from "latest" on may have a time of before it
+                at: float | None = None
+                if isinstance(position, AtTime):
+                    at = position.time.timestamp()
+                elif isinstance(position, Latest):
+                    at = beginning.latest.time.timestamp() - SETTLING
                 self._watermark.opened(shard.id, predecessor(shard), at)
                 self._lag[shard.id] = 0.0
         self._tell()

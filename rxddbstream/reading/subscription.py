@@ -7,7 +7,6 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, Literal
 
 from reactivex import abc
@@ -19,6 +18,7 @@ from rxddbstream.model.events import Gap
 from rxddbstream.model.shard import Shard
 from rxddbstream.protocol import pacing
 from rxddbstream.protocol.beginning import Beginning
+from rxddbstream.protocol.bounds import End
 from rxddbstream.reading.events import EventSink
 from rxddbstream.reading.progress import Progress
 
@@ -36,8 +36,7 @@ class Reading:
         scheduler: where polls run.
         poll: how often.
         beginning: where the run begins.
-        bounded: whether to end, at `until` or where the run began.
-        until: the service's time to wait for.
+        end: where a bounded read ends; None reads on.
         on_gap: what to do when changes were lost.
         events: who is told.
         ended: to be called when a shard was read to its end and all of it was delivered; and whether a
@@ -52,8 +51,7 @@ class Reading:
     scheduler: abc.SchedulerBase
     poll: pacing.Poll
     beginning: Beginning
-    bounded: bool
-    until: datetime | None
+    end: End | None
     on_gap: OnGap
     events: EventSink
     ended: Callable[[Shard, bool], None]

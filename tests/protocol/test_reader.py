@@ -12,12 +12,7 @@ from hypothesis import strategies as st
 
 from rxddbstream.model.change import Page
 from rxddbstream.model.events import Gap
-from rxddbstream.model.position import After, AtTime, Latest, Position, TrimHorizon
-from rxddbstream.model.shard import Shard
-from rxddbstream.protocol.reader import (
-    CUT_ANSWERS_BELIEVED,
-    DENIALS_BELIEVED,
-    EMPTY_PAGES_AT_TIP,
+from rxddbstream.model.messages import (
     Answer,
     Fault,
     GetIterator,
@@ -25,11 +20,15 @@ from rxddbstream.protocol.reader import (
     Iterator,
     Listed,
     LookUp,
-    ProtocolError,
     Records,
-    ShardReader,
-    State,
 )
+from rxddbstream.model.position import After, AtTime, Latest, Position, TrimHorizon
+from rxddbstream.model.shard import Shard
+from rxddbstream.protocol.beginning import Beginning
+from rxddbstream.protocol.bounds import End
+from rxddbstream.protocol.doubt import CUT_ANSWERS_BELIEVED, DENIALS_BELIEVED
+from rxddbstream.protocol.reader import ProtocolError, ShardReader, State
+from rxddbstream.protocol.tip import EMPTY_PAGES_AT_TIP
 
 T0 = datetime(2026, 1, 1, 12, 0, 0, 500_000, tzinfo=UTC)
 OPEN, CLOSED = Shard("s"), Shard("s", None, "500")
@@ -52,8 +51,34 @@ def page(*numbers: int, next_iterator: str | None = "next", made: float = 0.0) -
     return Records([record(number, at(made)) for number in numbers], next_iterator, at(made))
 
 
-def new_reader(position: Position | None = None, shard: Shard = OPEN, **options: Any) -> ShardReader:
-    return ShardReader(shard, position or TrimHorizon(), listed_at=T0, **options)
+def new_reader(
+    position: Position | None = None,
+    shard: Shard = OPEN,
+    *,
+    now: datetime | None = None,
+    end: End | None = None,
+    **known: Any,
+) -> ShardReader:
+    position = position or TrimHorizon()
+    return ShardReader(shard, position, beginning_of(position, shard, **known), now=now, end=end)
+
+
+def beginning_of(
+    position: Position,
+    shard: Shard,
+    *,
+    listed_at: datetime = T0,
+    began: datetime | None = None,
+    last_answer: datetime | None = None,
+    predates: bool = False,
+) -> Beginning:
+    return Beginning(
+        position,
+        listed_at,
+        began or listed_at,
+        closed_before={shard.id} if predates else (),
+        last_answers={shard.id: last_answer} if last_answer else {},
+    )
 
 
 def reading(position: Position | None = None, shard: Shard = OPEN, **options: Any) -> ShardReader:
@@ -145,7 +170,7 @@ def test_an_empty_page_without_a_next_iterator_ends_the_shard(next_iterator: str
 
 
 def test_records_beyond_a_bounded_read_are_left_out_and_end_it() -> None:
-    reader = reading(bounded=True)
+    reader = reading(end=End())
     records = [record(1, at(0)), record(2, at(1)), record(3, at(1.001)), record(4, at(9))]
 
     assert numbers(reader.receive(Records(records, "next", at(9)))) == [1, 2]
@@ -153,7 +178,7 @@ def test_records_beyond_a_bounded_read_are_left_out_and_end_it() -> None:
 
 
 def test_a_page_wholly_beyond_a_bounded_read_delivers_nothing() -> None:
-    reader = reading(bounded=True)
+    reader = reading(end=End())
 
     assert reader.receive(page(1, 2, made=60)) is None
     assert reader.ended
@@ -584,7 +609,7 @@ def test_a_time_holds_though_the_service_answers_with_older_changes() -> None:
 
 @pytest.mark.parametrize(("hours", "asked"), [(23, AtTime(T0)), (24, TrimHorizon()), (240, TrimHorizon())])
 def test_a_time_beyond_the_retention_is_asked_for_as_the_oldest_change(hours: int, asked: Position) -> None:
-    reader = ShardReader(OPEN, AtTime(T0), listed_at=at(hours * 3600))
+    reader = new_reader(AtTime(T0), listed_at=at(hours * 3600))
 
     assert reader.next_request() == GetIterator(asked)
 
@@ -603,7 +628,7 @@ def test_a_page_of_older_changes_alone_delivers_nothing_and_counts_as_read() -> 
 
 
 def test_a_bounded_read_of_an_open_shard_ends_at_the_tip() -> None:
-    reader = reading(bounded=True)
+    reader = reading(end=End())
     for _ in range(EMPTY_PAGES_AT_TIP - 1):
         reader.receive(NOTHING)
     assert not reader.ended
@@ -614,7 +639,7 @@ def test_a_bounded_read_of_an_open_shard_ends_at_the_tip() -> None:
 
 
 def test_a_bounded_read_up_to_a_later_time_waits_for_it() -> None:
-    reader = reading(bounded=True, until=at(60))
+    reader = reading(end=End(at(60)))
     early, late = Records([], "next", at(59)), Records([], "next", at(60))
 
     feed(reader, [early] * 2 * EMPTY_PAGES_AT_TIP)
@@ -629,7 +654,7 @@ def test_a_bounded_read_up_to_a_later_time_waits_for_it() -> None:
 
 
 def test_a_bounded_read_up_to_a_later_time_takes_what_is_there_then() -> None:
-    reader = reading(bounded=True, until=at(60))
+    reader = reading(end=End(at(60)))
 
     records = [record(1, at(60.5)), record(2, at(62))]
     assert numbers(reader.receive(Records(records, "next", at(59)))) == [1, 2]
@@ -637,7 +662,7 @@ def test_a_bounded_read_up_to_a_later_time_takes_what_is_there_then() -> None:
 
 
 def test_a_page_with_records_is_not_the_tip() -> None:
-    reader = reading(bounded=True)
+    reader = reading(end=End())
 
     feed(reader, [*[NOTHING] * (EMPTY_PAGES_AT_TIP - 1), page(1), *[NOTHING] * (EMPTY_PAGES_AT_TIP - 1)])
 
@@ -645,7 +670,7 @@ def test_a_page_with_records_is_not_the_tip() -> None:
 
 
 def test_a_bounded_read_of_a_closed_shard_goes_on_to_its_end() -> None:
-    reader = reading(shard=CLOSED, bounded=True)
+    reader = reading(shard=CLOSED, end=End())
 
     feed(reader, [NOTHING] * 10 * EMPTY_PAGES_AT_TIP)
 
@@ -686,7 +711,7 @@ def test_a_shard_read_from_latest_is_caught_up_with() -> None:
     assert idle == [1, 2, 3]
 
 
-@pytest.mark.parametrize("options", [{"shard": CLOSED}, {"shard": CLOSED, "bounded": True}])
+@pytest.mark.parametrize("options", [{"shard": CLOSED}, {"shard": CLOSED, "end": End()}])
 def test_a_closed_shard_is_not_waited_for(options: dict[str, Any]) -> None:
     reader, idle = reading(**options), []
     for _ in range(EMPTY_PAGES_AT_TIP + 2):
@@ -697,7 +722,7 @@ def test_a_closed_shard_is_not_waited_for(options: dict[str, Any]) -> None:
 
 
 def test_a_bounded_read_is_never_paced() -> None:
-    reader = reading(bounded=True)
+    reader = reading(end=End())
     while not reader.ended:
         assert reader.idle_pages == 0
         reader.receive(NOTHING)
@@ -769,7 +794,7 @@ def delivered(reader: ShardReader, script: Script, steps: int = 25) -> list[str]
 def test_whatever_the_service_answers_it_knows_what_to_ask_next_until_it_has_ended(
     data: st.DataObject, position: Position, shard: Shard, bounded: bool
 ) -> None:
-    reader = new_reader(position, shard, bounded=bounded)
+    reader = new_reader(position, shard, end=End() if bounded else None)
     script = Script(data, list(Fault))
 
     out = delivered(reader, script)
@@ -848,7 +873,7 @@ def test_after_an_expiry_it_goes_on_after_the_last_record_that_it_was_handed(
 def test_a_bounded_read_delivers_from_its_start_to_the_listing_and_no_further(
     gaps: list[list[float]], position: Position, listed_after: float, expires: bool
 ) -> None:
-    reader = ShardReader(OPEN, position, listed_at=at(listed_after), bounded=True)
+    reader = new_reader(position, listed_at=at(listed_after), end=End())
     made, number, out = T0, 100, []
     everything: list[tuple[int, datetime]] = []
     reader.receive(Iterator("first", at(100)))
@@ -877,19 +902,19 @@ def test_a_bounded_read_delivers_from_its_start_to_the_listing_and_no_further(
 
 
 def test_latest_is_never_asked_for_again_after_a_denial():
-    reader = ShardReader(Shard("s"), Latest(), listed_at=T0)
+    reader = new_reader(Latest(), Shard("s"))
     for answer in [Iterator("i", T0), Records([], "j", at(1000)), Fault.NOT_FOUND, Listed(Shard("s"))]:
         reader.receive(answer)
     assert reader.next_request() == GetIterator(AtTime(T0))
 
 
 def test_a_shard_opened_after_days_of_reading_that_is_trimmed_is_a_gap():
-    reader = ShardReader(Shard("child", "parent"), TrimHorizon(), listed_at=T0, now=at(3 * 86_400))
+    reader = new_reader(TrimHorizon(), Shard("child", "parent"), now=at(3 * 86_400))
     assert isinstance(reader.receive(Fault.TRIMMED), Gap)
 
 
 def test_a_silence_of_a_day_before_anything_was_read_is_a_gap():
-    reader = ShardReader(Shard("s"), Latest(), listed_at=T0)
+    reader = new_reader(Latest(), Shard("s"))
     for answer in [Iterator("i", T0), Records([], "j", at(10)), Fault.EXPIRED]:
         assert reader.receive(answer) is None
     assert isinstance(reader.receive(Iterator("k", at(25 * 3600))), Gap)
@@ -897,6 +922,6 @@ def test_a_silence_of_a_day_before_anything_was_read_is_a_gap():
 
 @pytest.mark.parametrize(("position", "bounded"), [(TrimHorizon(), True), (AtTime(T0), False)])
 def test_a_record_without_a_time_is_delivered(position, bounded):
-    reader = ShardReader(Shard("s"), position, listed_at=T0, bounded=bounded)
+    reader = new_reader(position, Shard("s"), end=End() if bounded else None)
     reader.receive(Iterator("i", T0))
     assert reader.receive(Records([{"dynamodb": {"SequenceNumber": "1"}}], "j", T0)) is not None

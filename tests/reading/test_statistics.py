@@ -9,7 +9,7 @@ import pytest
 from reactivex.testing import TestScheduler
 
 import rxddbstream as rxd
-from rxddbstream.protocol.reader import QUIET_FOR
+from rxddbstream.protocol.tip import QUIET_FOR
 from rxddbstream.testing import Faults, SimulatedStream
 from rxddbstream.windows.watermark import SETTLING
 
