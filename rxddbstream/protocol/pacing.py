@@ -76,25 +76,6 @@ def calls_per_second(poll: Poll, shards: int) -> tuple[float, float]:
     return min(budget, shards / poll.slowest), min(budget, shards * 2 / poll.fastest)
 
 
-class SteadyClock:
-    """Seconds that never go back, made of a wall clock, which may be set back.
-
-    >>> clock = SteadyClock()
-    >>> [clock.seconds(now) for now in [5000.0, 5001.0, 1401.0, 1402.0]]
-    [5000.0, 5001.0, 5001.0, 5002.0]
-    """
-
-    def __init__(self) -> None:
-        self._set_back = 0.0
-        self._last = float("-inf")
-
-    def seconds(self, now: float) -> float:
-        """The time, when the wall clock says `now`."""
-        self._set_back += max(0.0, self._last - (now + self._set_back))
-        self._last = now + self._set_back
-        return self._last
-
-
 class CallBudget(Generic[T]):
     """Gives out evenly spaced turns, `calls_per_second` of them.
 

@@ -5,21 +5,19 @@ The methods are processes, generators that yield how long they wait; see `rxddbs
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Generator
 from datetime import datetime
 from functools import partial
 from typing import NamedTuple, TypeVar
 
-from reactivex import abc
-
 from rxddbstream.aws.client import StreamClient
 from rxddbstream.errors import RequestFailed, TransientError
 from rxddbstream.model.shard import Shard
-from rxddbstream.protocol import pacing
+from rxddbstream.protocol.pacing import Poll
 from rxddbstream.reading.events import EventSink
 from rxddbstream.reading.retry import Failures
 from rxddbstream.reading.statistics import Counts
+from rxddbstream.scheduling.clock import SteadyClock
 from rxddbstream.scheduling.coroutine import Wait
 
 LISTING_BURST = 10  # DescribeStream calls an account may make in a second
@@ -33,7 +31,7 @@ class Listing(NamedTuple):
     Attributes:
         shards: all shards.
         answered_at: the service's time of its first page.
-        now: the same by `Asking.now`.
+        now: the same by `Calls.now`.
     """
 
     shards: list[Shard]
@@ -41,7 +39,7 @@ class Listing(NamedTuple):
     now: float
 
 
-class Asking:
+class Calls:
     """Makes the calls of one discovery.
 
     Attributes:
@@ -51,28 +49,25 @@ class Asking:
 
     client: StreamClient
 
-    def __init__(
-        self, poll: pacing.Poll, events: EventSink, counts: Counts, scheduler: abc.SchedulerBase
-    ) -> None:
+    def __init__(self, poll: Poll, events: EventSink, counts: Counts, clock: SteadyClock) -> None:
         self._poll = poll
         self._events = events
         self._counts = counts
-        self._scheduler = scheduler
-        self._clock = pacing.SteadyClock()
+        self._clock = clock
         self.enabled = True
 
     def now(self) -> float:
         """Seconds that never go back."""
-        return self._clock.seconds(self._scheduler.now.timestamp())
+        return self._clock.seconds()
 
     def until_answered(self, call: Callable[[], T]) -> Generator[Wait, None, T]:
         """Make a call, again as long as it fails in passing."""
-        failures = Failures(self._poll, random.random)
+        failures = Failures(self._poll, self._clock)
         while True:
             try:
                 return call()
             except TransientError as error:
-                delay = failures.delay_after(error, self.now())
+                delay = failures.delay_after(error)
                 if delay is None:
                     raise
                 self._counts.retried()

@@ -6,6 +6,7 @@ does with a page is none of a retry's business.
 
 from __future__ import annotations
 
+import random
 import threading
 from typing import Any
 
@@ -37,11 +38,11 @@ from rxddbstream.model.messages import (
 )
 from rxddbstream.model.origin import Origin
 from rxddbstream.model.position import Latest
-from rxddbstream.protocol import pacing
 from rxddbstream.protocol.lineage import Ready
+from rxddbstream.protocol.pacing import backoff
 from rxddbstream.protocol.reader import ShardReader
 from rxddbstream.reading.retry import Failures
-from rxddbstream.reading.subscription import Reading
+from rxddbstream.reading.subscription import Subscription
 
 CALLS_BEFORE_FIRST_PAGE = 400  # a second, of all shards that have had none
 DOUBT_CEILING = 5.0  # seconds between two doubtful answers, of which some take many to be believed
@@ -50,7 +51,7 @@ REFUSALS_BELIEVED = 3
 LOOK_UP_INTERVAL = 0.5  # seconds between two pages of a look-up; an account may ask for ten a second
 
 
-def pages(reading: Reading, start: Ready) -> Observable[Page]:
+def pages(shared: Subscription, start: Ready) -> Observable[Page]:
     """A shard's pages, from where it starts to its end.
 
     ::
@@ -60,7 +61,7 @@ def pages(reading: Reading, start: Ready) -> Observable[Page]:
     """
 
     def subscribe(observer: abc.ObserverBase[Page], _: abc.SchedulerBase | None = None) -> abc.DisposableBase:
-        return _Poller(reading, start, observer).start()
+        return _Poller(shared, start, observer).start()
 
     return Observable(subscribe)
 
@@ -75,8 +76,8 @@ class _Poller:
                   call 2 ── (waits) ────┘   call 3 ── (waits) ──
     """
 
-    def __init__(self, reading: Reading, start: Ready, observer: abc.ObserverBase[Page]) -> None:
-        self._reading = reading
+    def __init__(self, shared: Subscription, start: Ready, observer: abc.ObserverBase[Page]) -> None:
+        self._shared = shared
         self._position = start.position
         self._observer = observer
         self._next_tick = MultipleAssignmentDisposable()
@@ -86,22 +87,25 @@ class _Poller:
         self._opened = False
         self._last_change: Change | None = None
         self._refusals = 0  # in a row; an iterator that is made may still be refused when it is used
-        self._failures = Failures(reading.poll, reading.jitter)
-        beginning = reading.beginning
+        self._failures = Failures(shared.options.poll, shared.turns.clock)
+        beginning = shared.beginning
         last_answer = beginning.last_answers.get(start.shard.id)
-        self._unread_at = last_answer or reading.client.answered_at  # when nothing had been delivered yet
-        self._origin = Origin(reading.progress)
+        self._unread_at = last_answer or shared.client.answered_at  # when nothing had been delivered yet
+        self._origin = Origin(shared.progress)
         self._frontier: Frontier | None = None
-        if reading.writer is not None:
-            self._origin = self._frontier = reading.writer.frontier(
-                start.shard.id, beginning.fixed(start.position), lambda: self._unread_at, reading.progress
+        if shared.writer is not None:
+            self._origin = self._frontier = shared.writer.frontier(
+                start.shard.id,
+                beginning.fixed(start.position),
+                lambda: self._unread_at,
+                shared.progress,
             )
         self._reader = ShardReader(
             start.shard,
             start.position,
             beginning,
-            now=reading.client.answered_at,
-            end=reading.end,
+            now=shared.client.answered_at,
+            end=shared.options.end,
             origin=self._origin,
         )
 
@@ -114,14 +118,14 @@ class _Poller:
         return self._next_tick
 
     def _schedule(self, delay: float) -> None:
-        self._next_tick.disposable = self._reading.scheduler.schedule_relative(delay, self._tick)
+        self._next_tick.disposable = self._shared.turns.scheduler.schedule_relative(delay, self._tick)
 
     def _tick(self, _: abc.SchedulerBase, state: Any = None) -> None:
-        reader, reading = self._reader, self._reading
+        reader, shared = self._reader, self._shared
         if not isinstance(reader.next_request(), GetRecords):
             self._call()
-        elif not reading.progress.must_wait(reader.shard.id, lambda: self._schedule(0.0)):
-            reading.in_turn(self._call, reader.lag)
+        elif not shared.progress.must_wait(reader.shard.id, lambda: self._schedule(0.0)):
+            shared.turns.take(self._call, reader.lag)
 
     def _call(self) -> None:
         if self._next_tick.is_disposed:
@@ -135,6 +139,9 @@ class _Poller:
         self._take(request, answer)
 
     def _take(self, request: Request, answer: Answer | Exception) -> None:
+        # Answers are handled one at a time, in the order of the calls, or changes would change places. The lock
+        # is held for the flag alone: a page is delivered without it, for as long as the observer takes, and
+        # whoever brings the next answer meanwhile leaves it here and goes back to the pool.
         with self._lock:
             if self._is_delivering:
                 self._ahead = request, answer
@@ -142,46 +149,41 @@ class _Poller:
             self._is_delivering = True
         if not self._next_tick.is_disposed:
             self._handle(request, answer)
+        # The flag goes down and the answer is fetched under one lock: else one that comes in between would lie
+        # here for ever.
         with self._lock:
             self._is_delivering = False
             ahead, self._ahead = self._ahead, None
         if ahead is not None:
             # Not here: other shards have their turn in between.
-            self._next_tick.disposable = self._reading.scheduler.schedule(lambda *_: self._take(*ahead))
+            self._next_tick.disposable = self._shared.turns.scheduler.schedule(lambda *_: self._take(*ahead))
 
     def _handle(self, request: Request, answer: Answer | Exception) -> None:
-        reader, reading = self._reader, self._reading
+        # First the reader takes the answer in, and knows the next question. Then the outcome: what the shard
+        # opens with is told before its first page, and the watermark moves after a page, whose changes would be
+        # late otherwise. The shard's end comes last, since its children may start at once.
+        reader = self._reader
         try:
             if isinstance(answer, Exception):
                 raise answer
-            outcome = reader.receive(answer, reading.client.answered_at)
+            outcome = reader.receive(answer, self._shared.client.answered_at)
         except TransientError as error:
             self._retry(error)
             return
         except Exception as error:  # noqa: BLE001 - a worker must not die of it in silence
             self._observer.on_error(error)
             return
-        self._failures.forget()
-        if not isinstance(answer, Iterator):
-            self._refusals = 0
-        if isinstance(answer, Iterator) and not self._opened:
-            self._opened = True
-            reading.events.emit(ShardOpened(reader.shard, self._position))
+        self._answered(answer)
         is_ahead = False
         if isinstance(outcome, Page):
-            with reading.in_hand() as is_only_page:
-                # While others wait to be delivered, their workers have fetched ahead enough.
-                is_ahead = is_only_page and not reader.ended
-                if is_ahead:
-                    self._schedule(0.0)
-                self._deliver(outcome)
+            is_ahead = self._deliver(outcome)
         elif isinstance(outcome, Gap):
-            loss = reading.report(outcome)
+            loss = self._shared.report(outcome)
             if loss is not None:
                 self._observer.on_error(loss)
                 return
         elif reader.quiet_until is not None:
-            reading.progress.caught_up(reader.shard.id, reader.quiet_until)
+            self._shared.progress.caught_up(reader.shard.id, reader.quiet_until)
         if self._next_tick.is_disposed:
             return
         if self._last_change is None:
@@ -191,19 +193,38 @@ class _Poller:
         elif not is_ahead:
             self._schedule(self._delay_after(request, answer))
 
-    def _deliver(self, page: Page) -> None:
-        self._last_change = last = page.changes[-1]
-        self._observer.on_next(page)
+    def _answered(self, answer: Answer) -> None:
+        self._failures.forget()
+        if not isinstance(answer, Iterator):
+            self._refusals = 0
+        elif not self._opened:
+            self._opened = True
+            self._shared.events.emit(ShardOpened(self._reader.shard, self._position))
+
+    def _deliver(self, page: Page) -> bool:
+        """Hand the page on; whether the next call has been made meanwhile."""
+        self._last_change = page.changes[-1]
+        with self._shared.turns.in_hand() as is_only_page:
+            # While others wait to be delivered, their workers have fetched ahead enough.
+            is_ahead = is_only_page and not self._reader.ended
+            if is_ahead:
+                self._schedule(0.0)
+            self._observer.on_next(page)
+            self._delivered(page)
+        return is_ahead
+
+    def _delivered(self, page: Page) -> None:
+        last = page.changes[-1]
         if self._frontier is not None and self._frontier.done is not last:
             return  # stopped in the middle: no window may close without the rest, and be kept as emitted
-        if self._reading.writer is not None:
-            self._reading.writer.delivered(len(page.changes))
-        self._reading.progress.read(
+        if self._shared.writer is not None:
+            self._shared.writer.delivered(len(page.changes))
+        self._shared.progress.read(
             page.shard_id, last.created_at if last.has_time else None, self._reader.lag
         )
 
     def _answer(self, request: Request) -> Answer:
-        client, shard_id = self._reading.client, self._reader.shard.id
+        client, shard_id = self._shared.client, self._reader.shard.id
         try:
             match request:
                 case GetIterator(position):
@@ -229,45 +250,48 @@ class _Poller:
             return Fault.REFUSED
 
     def _get_records(self, iterator: str) -> Records:
-        counts = self._reading.progress.counts
+        counts = self._shared.progress.counts
         counts.called()
-        answer = self._reading.client.get_records(self._reader.shard.id, iterator)
+        answer = self._shared.client.get_records(self._reader.shard.id, iterator)
         counts.answered(answer.records or ())
         return answer
 
     def _look_up(self, shard_id: str, after: str | None) -> Listed:
-        page = self._reading.client.list_shards(after=after)
+        page = self._shared.client.list_shards(after=after)
         found = next((shard for shard in page.shards if shard.id == shard_id), None)
         return Listed(found, page.next_shard_id)
 
     def _delay_after(self, request: Request, answer: Answer) -> float:
-        reading, reader = self._reading, self._reader
+        shared, reader = self._shared, self._reader
         if isinstance(answer, Iterator) and request != GetIterator(Latest()):
             return 0.0  # one that waits may expire
         if isinstance(request, LookUp) and isinstance(reader.next_request(), LookUp):
             return LOOK_UP_INTERVAL
         if reader.doubts:
-            return pacing.backoff(reader.doubts, reading.jitter(), ceiling=DOUBT_CEILING)
+            return backoff(reader.doubts, random.random(), ceiling=DOUBT_CEILING)
         if isinstance(answer, Iterator):
-            wait = reading.poll.fastest  # behind "latest" there is nothing yet
+            wait = shared.options.poll.fastest  # behind "latest" there is nothing yet
         elif isinstance(request, GetRecords):
-            wait = reading.poll.after_empty_pages(reader.idle_pages)
+            wait = shared.options.poll.after_empty_pages(reader.idle_pages)
         else:
             wait = 0.0
         if wait and self._last_change is None:
             # Thousands may be opened at once, most of them idle: none is in a hurry before its first page.
-            wait = max(wait, min(reading.poll.slowest, reading.progress.shards / CALLS_BEFORE_FIRST_PAGE))
+            wait = max(
+                wait,
+                min(shared.options.poll.slowest, shared.progress.shards / CALLS_BEFORE_FIRST_PAGE),
+            )
         return wait
 
     def _retry(self, error: TransientError) -> None:
-        reading = self._reading
+        shared = self._shared
         self._reader.call_failed()
-        delay = self._failures.delay_after(error, reading.scheduler.now.timestamp())
+        delay = self._failures.delay_after(error)
         if delay is None:
             self._observer.on_error(error)
             return
-        reading.progress.counts.retried()
-        self._failures.report(reading.events, self._reader.shard.id, error, delay)
+        shared.progress.counts.retried()
+        self._failures.report(shared.events, self._reader.shard.id, error, delay)
         self._schedule(delay)
 
     def _end(self) -> None:
@@ -275,7 +299,7 @@ class _Poller:
         try:
             self._observer.on_completed()
         except BaseException as error:  # noqa: BLE001 - the observer of this shard can be told no more
-            self._reading.fail(error)
+            self._shared.listener.failed(error)
             return
         # A delivery that was stopped in the middle of the last page has not read the shard to its end.
         frontier, last = self._frontier, self._last_change
@@ -285,5 +309,5 @@ class _Poller:
             and (last is None or frontier.done is last)
         ):
             frontier.end()
-        self._reading.events.emit(ShardClosed(shard))
-        self._reading.ended(shard, self._reader.stopped_short)
+        self._shared.events.emit(ShardClosed(shard))
+        self._shared.listener.ended(shard, self._reader.stopped_short)

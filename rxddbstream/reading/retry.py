@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import random
 
 from rxddbstream.errors import Throttled as Throttling
 from rxddbstream.errors import TransientError
 from rxddbstream.model.events import Retrying, Throttled
-from rxddbstream.protocol import pacing
+from rxddbstream.protocol.pacing import Poll, backoff
 from rxddbstream.reading.events import EventSink
+from rxddbstream.scheduling.clock import SteadyClock
 
 log = logging.getLogger("rxddbstream")
 
@@ -17,10 +18,9 @@ log = logging.getLogger("rxddbstream")
 class Failures:
     """Failures of one call in a row."""
 
-    def __init__(self, poll: pacing.Poll, jitter: Callable[[], float]) -> None:
+    def __init__(self, poll: Poll, clock: SteadyClock) -> None:
         self._give_up_after = poll.give_up_after
-        self._jitter = jitter
-        self._clock = pacing.SteadyClock()
+        self._clock = clock
         self._count = 0
         self._since = 0.0
 
@@ -28,15 +28,15 @@ class Failures:
         """The call was answered."""
         self._count = 0
 
-    def delay_after(self, error: TransientError, now: float) -> float | None:
+    def delay_after(self, error: TransientError) -> float | None:
         """Seconds to wait before the next try; None to give up."""
-        now = self._clock.seconds(now)
+        now = self._clock.seconds()
         if not self._count:
             self._since = now
         self._count += 1
         if self._give_up_after is not None and now - self._since >= self._give_up_after:
             return None
-        return pacing.backoff(self._count, self._jitter())
+        return backoff(self._count, random.random())
 
     def report(self, events: EventSink, shard_id: str | None, error: TransientError, delay: float) -> None:
         """Tell of the last one."""

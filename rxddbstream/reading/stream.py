@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
-from os import PathLike
 from typing import Any, TypeVar
 
 from reactivex import Observable, abc
 from reactivex.disposable import CompositeDisposable, Disposable
 
 from rxddbstream.aws.client import StreamClient
-from rxddbstream.aws.connect import connect
 from rxddbstream.checkpoints.store import CheckpointStore
-from rxddbstream.errors import ConfigurationError
 from rxddbstream.model.change import Change
-from rxddbstream.model.position import Start, resolve
+from rxddbstream.model.position import Start
 from rxddbstream.protocol.pacing import Poll
+from rxddbstream.reading.calls import Calls
 from rxddbstream.reading.delivery import ShardStream, merge_shards
 from rxddbstream.reading.discovery import Discovery
-from rxddbstream.reading.events import EventObserver
+from rxddbstream.reading.events import EventObserver, EventSink
+from rxddbstream.reading.options import Connection, OnGap, ReadOptions
+from rxddbstream.reading.outlet import LocalOutlet
 from rxddbstream.reading.progress import Progress
 from rxddbstream.reading.statistics import Counts, Statistics
-from rxddbstream.reading.subscription import OnGap
-from rxddbstream.scheduling.pool import WORKERS, TimerPoolScheduler
+from rxddbstream.reading.turns import Turns
+from rxddbstream.scheduling.clock import SteadyClock
+from rxddbstream.scheduling.pool import TimerPoolScheduler
 
 T = TypeVar("T")
 
@@ -103,22 +104,9 @@ def changes(
     >>> from reactivex import operators as ops
     >>> inserts = changes("orders").pipe(ops.filter(lambda change: change.event_name == "INSERT"))
     """
-    source = shards(
-        stream,
-        start=start,
-        follow=follow,
-        checkpoints=checkpoints,
-        on_gap=on_gap,
-        events=events,
-        poll=poll,
-        scheduler=scheduler,
-        client=client,
-        session=session,
-        region_name=region_name,
-        profile_name=profile_name,
-        endpoint_url=endpoint_url,
-    )
-    return merged(source)
+    where = Connection(stream, client, session, region_name, profile_name, endpoint_url)
+    options = ReadOptions(start, follow, checkpoints, on_gap, events, poll or Poll(), scheduler)
+    return merged(shards_of(where.open, options))
 
 
 def shards(
@@ -155,30 +143,9 @@ def shards(
     >>> from reactivex import operators as ops
     >>> per_shard = shards("orders").pipe(ops.flat_map(lambda shard: shard.pipe(ops.count())))
     """
-    _check(stream, start, on_gap, checkpoints, client, session, region_name, profile_name, endpoint_url)
-
-    def find(now: Callable[[], datetime]) -> StreamClient:
-        return connect(
-            stream,
-            now=now,
-            client=client,
-            session=session,
-            region_name=region_name,
-            profile_name=profile_name,
-            endpoint_url=endpoint_url,
-            connections=WORKERS + 1,
-        )
-
-    return shards_of(
-        find,
-        start=start,
-        follow=follow,
-        checkpoints=checkpoints,
-        on_gap=on_gap,
-        events=events,
-        poll=poll,
-        scheduler=scheduler,
-    )
+    where = Connection(stream, client, session, region_name, profile_name, endpoint_url)
+    options = ReadOptions(start, follow, checkpoints, on_gap, events, poll or Poll(), scheduler)
+    return shards_of(where.open, options)
 
 
 def merged(source: Stream[ShardStream]) -> Stream[Change]:
@@ -187,53 +154,25 @@ def merged(source: Stream[ShardStream]) -> Stream[Change]:
 
 
 def shards_of(
-    find: Callable[[Callable[[], datetime]], StreamClient],
-    *,
-    start: Start = "latest",
-    follow: bool = True,
-    until: datetime | None = None,
-    alignment: float | None = None,
-    checkpoints: CheckpointStore | None = None,
-    on_gap: OnGap = "raise",
-    events: EventObserver | None = None,
-    poll: Poll | None = None,
-    scheduler: abc.SchedulerBase | None = None,
+    find: Callable[[Callable[[], datetime]], StreamClient], options: ReadOptions
 ) -> Stream[ShardStream]:
     """The shards of whatever stream each subscription finds.
 
     Args:
-        find: makes the client, given a function that tells the time of the subscription's scheduler.
-        until: with `follow=False`, the service's time to end at; by default, that of subscribing.
-        alignment: how many seconds a shard may be ahead of the slowest; by default, any.
-        start and all others: as for `shards`.
+        find: finds the stream, given a function that tells the time of the subscription's scheduler.
+        options: how it is read.
     """
     counts = Counts()
 
     def subscribe(
         observer: abc.ObserverBase[ShardStream], given: abc.SchedulerBase | None = None
     ) -> abc.DisposableBase:
-        own = TimerPoolScheduler(WORKERS) if scheduler is None and given is None else None
-        polls = scheduler or given or own
-        assert polls is not None
-        discovery = Discovery(
-            partial(find, lambda: polls.now),
-            start=start,
-            follow=follow,
-            until=until,
-            poll=poll or Poll(),
-            checkpoints=checkpoints,
-            on_gap=on_gap,
-            events=events,
-            progress=Progress(counts, alignment),
-            # A slow observer can hold up all polls; discovery must go on.
-            scheduler=getattr(polls, "control", polls),
-            polls=polls,
-            observer=observer,
-        )
-        if own is None:
-            return discovery.run()
+        polls = options.scheduler or given
+        if polls is not None:
+            return _discover(find, options, counts, polls, observer)
+        own = TimerPoolScheduler()
         try:
-            subscription = discovery.run()
+            subscription = _discover(find, options, counts, own, observer)
         except BaseException:
             own.shutdown()
             raise
@@ -242,27 +181,20 @@ def shards_of(
     return Stream(subscribe, counts)
 
 
-def _check(
-    stream: str, start: Start, on_gap: str, checkpoints: object, client: Any, *for_making_one: object
-) -> None:
-    """Refuse what cannot work before anybody subscribes to it."""
-    if not isinstance(stream, str) or not stream.strip():
-        raise ConfigurationError(f"stream={stream!r}: a table's name or a stream's ARN is needed")
-    resolve(start, now=datetime.max.replace(tzinfo=UTC))
-    if on_gap not in ("raise", "skip"):
-        raise ConfigurationError(f"on_gap={on_gap!r}: 'raise' or 'skip' is needed")
-    if checkpoints is not None and not hasattr(checkpoints, "load"):
-        path = str(checkpoints) if isinstance(checkpoints, (str, PathLike)) else "FILE"
-        raise ConfigurationError(
-            f"checkpoints={checkpoints!r} is not a store: use rxd.SqliteCheckpoints({path!r})"
-        )
-    if client is not None:
-        if any(option is not None for option in for_making_one):
-            raise ConfigurationError(
-                "client= has its session, region and endpoint already; give either it or them"
-            )
-        if not hasattr(client, "get_shard_iterator"):
-            raise ConfigurationError(
-                "client= must be boto3.client('dynamodbstreams'), or a double of one; "
-                f"not {type(client).__name__}"
-            )
+def _discover(
+    find: Callable[[Callable[[], datetime]], StreamClient],
+    options: ReadOptions,
+    counts: Counts,
+    polls: abc.SchedulerBase,
+    observer: abc.ObserverBase[ShardStream],
+) -> abc.DisposableBase:
+    """Make a subscription out of its parts, and begin."""
+    # A slow observer can hold up all polls; discovery must go on.
+    control = getattr(polls, "control", polls)
+    clock = SteadyClock(lambda: polls.now.timestamp())
+    progress = Progress(counts, options.alignment)
+    events = EventSink(options.events, observer.on_error)
+    turns = Turns(options.poll, polls, clock)
+    outlet = LocalOutlet(options, progress, events, turns, control, observer)
+    calls = Calls(options.poll, events, counts, clock)
+    return Discovery(partial(find, lambda: polls.now), options, calls, outlet, observer).run(control)

@@ -13,15 +13,16 @@ from reactivex import operators as ops
 from reactivex.disposable import Disposable
 
 from rxddbstream.aws.client import StreamClient
-from rxddbstream.aws.connect import connect
 from rxddbstream.consume import run
 from rxddbstream.model.change import Page
 from rxddbstream.protocol.pacing import Poll
-from rxddbstream.reading.calls import Asking
+from rxddbstream.reading.calls import Calls
 from rxddbstream.reading.delivery import ShardStream
 from rxddbstream.reading.events import EventObserver, EventSink
+from rxddbstream.reading.options import Connection, ReadOptions
 from rxddbstream.reading.statistics import Counts
-from rxddbstream.reading.stream import shards
+from rxddbstream.reading.stream import shards_of
+from rxddbstream.scheduling.clock import SteadyClock
 from rxddbstream.scheduling.coroutine import Stepper, Wait
 from rxddbstream.views.listed import ShardContent
 from rxddbstream.views.shard_tree import ShardTree
@@ -62,19 +63,13 @@ def lineage(
     shardId-00000000000000000000-b4acb1ab    closed
     ↓ shardId-00000000000000000001-c3ab813d  open
     """
-    where: dict[str, Any] = {
-        "client": client,
-        "session": session,
-        "region_name": region_name,
-        "profile_name": profile_name,
-        "endpoint_url": endpoint_url,
-    }
-    stream_client = connect(stream, now=lambda: datetime.now(UTC), **where)
+    where = Connection(stream, client, session, region_name, profile_name, endpoint_url)
+    found = where.open(lambda: datetime.now(UTC))
     # Before the listing: a shard that was read is listed, and how it stands is told as of the end.
-    contents = _read(stream_client.arn, events, where) if read else None
-    found: list[ShardTree] = []
-    run(reactivex.create(partial(_list, stream_client, contents)), found.append)
-    return found[0]
+    contents = _read(found, events) if read else None
+    trees: list[ShardTree] = []
+    run(reactivex.create(partial(_list, found, contents)), trees.append)
+    return trees[0]
 
 
 def _list(
@@ -85,11 +80,12 @@ def _list(
 ) -> abc.DisposableBase:
     """List the shards, no faster than the service allows."""
     assert scheduler is not None
-    ask = Asking(Poll(give_up_after=GIVE_UP_AFTER), EventSink(None, observer.on_error), Counts(), scheduler)
-    ask.client = client
+    clock = SteadyClock(lambda: scheduler.now.timestamp())
+    calls = Calls(Poll(give_up_after=GIVE_UP_AFTER), EventSink(None, observer.on_error), Counts(), clock)
+    calls.client = client
 
     def process() -> Generator[Wait, None, None]:
-        listing = yield from ask.list_all()
+        listing = yield from calls.list_all()
         observer.on_next(ShardTree.of(client.arn, listing.answered_at, listing.shards, contents))
 
     stepper = Stepper(process(), scheduler, observer.on_completed, observer.on_error)
@@ -97,7 +93,7 @@ def _list(
     return Disposable(stepper.dispose)
 
 
-def _read(arn: str, events: EventObserver | None, where: dict[str, Any]) -> dict[str, ShardContent]:
+def _read(client: StreamClient, events: EventObserver | None) -> dict[str, ShardContent]:
     """What each shard holds."""
     contents: dict[str, ShardContent] = {}
 
@@ -110,15 +106,14 @@ def _read(arn: str, events: EventObserver | None, where: dict[str, Any]) -> dict
             len(page.changes), _time_of(page, 0), _time_of(page, -1)
         )
 
-    source = shards(
-        arn,
+    options = ReadOptions(
         start="trim_horizon",
         follow=False,
         on_gap="skip",
         events=events,
         poll=Poll(fastest=0.05, slowest=0.5, give_up_after=GIVE_UP_AFTER),
-        **where,
     )
+    source = shards_of(lambda _: client, options)
     run(source.pipe(ops.flat_map(pages_of)), add)
     return contents
 

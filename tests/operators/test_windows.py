@@ -18,7 +18,7 @@ from reactivex.testing import TestScheduler
 from support.reading import Mortal
 
 import rxddbstream as rxd
-import rxddbstream.reading.discovery
+import rxddbstream.reading.outlet
 from rxddbstream import operators as dops
 from rxddbstream.checkpoints.frontier import Frontier
 from rxddbstream.checkpoints.writer import Writer
@@ -518,7 +518,7 @@ def writers(monkeypatch):
             super().__init__(*arguments, **options)
             found.append(self)
 
-    monkeypatch.setattr(rxddbstream.reading.discovery, "Writer", Noted)
+    monkeypatch.setattr(rxddbstream.reading.outlet, "Writer", Noted)
     return found
 
 

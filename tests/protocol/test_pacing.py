@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rxddbstream.errors import ConfigurationError
-from rxddbstream.protocol.pacing import BACKOFF_BASE, BACKOFF_CEILING, CallBudget, Poll, SteadyClock, backoff
+from rxddbstream.protocol.pacing import BACKOFF_BASE, BACKOFF_CEILING, CallBudget, Poll, backoff
 
 
 def test_a_page_with_records_is_followed_by_the_next_call_at_once() -> None:
@@ -146,17 +146,3 @@ def test_backoff_has_full_jitter() -> None:
 @given(st.integers(1, 10**9), st.floats(0, 1, exclude_max=True))
 def test_backoff_never_overflows_or_exceeds_its_ceiling(attempt: int, jitter: float) -> None:
     assert 0 <= backoff(attempt, jitter) <= BACKOFF_CEILING
-
-
-def test_a_steady_clock_goes_on_when_the_wall_clock_is_set_back_and_follows_it_forward() -> None:
-    clock = SteadyClock()
-
-    assert [clock.seconds(now) for now in (100.0, 101.0, 51.0, 52.0, 112.0, 52.0, 53.0)] == [
-        100.0,
-        101.0,
-        101.0,
-        102.0,
-        162.0,
-        162.0,
-        163.0,
-    ]

@@ -21,9 +21,11 @@ from rxddbstream.aws.client import StreamClient
 from rxddbstream.checkpoints.store import CheckpointStore
 from rxddbstream.errors import ConfigurationError
 from rxddbstream.model.change import Change
-from rxddbstream.protocol.pacing import Poll, SteadyClock
+from rxddbstream.protocol.pacing import Poll
 from rxddbstream.reading.events import EventObserver
+from rxddbstream.reading.options import ReadOptions
 from rxddbstream.reading.stream import Stream, merged, shards_of
+from rxddbstream.scheduling.clock import SteadyClock
 from rxddbstream.testing.captures.format import Captured, Closed, Opened, PageRead, Path, load
 from rxddbstream.testing.client import Answer, SimulatedClient
 from rxddbstream.testing.faults import metadata
@@ -113,8 +115,7 @@ def replay_of(
     in_own_time = speed is not None
     # With "latest" the watermark begins at once; but not where all of it is in the past.
     is_latest = in_own_time and first is not None and first.position == "LATEST"
-    shards = shards_of(
-        find,
+    options = ReadOptions(
         start="latest" if is_latest else "trim_horizon",
         follow=False,
         # By then the clock has passed the last line, and the answers' date, in whole seconds, shows it.
@@ -127,7 +128,7 @@ def replay_of(
         poll=poll or OFTEN,
         scheduler=scheduler,
     )
-    return merged(shards)
+    return merged(shards_of(find, options))
 
 
 class ReplayedStream:
@@ -146,10 +147,10 @@ class ReplayedStream:
         self.client = _Client(self._call)
         self._lock = Lock()
         self._captured = captured
-        self._reader_now = now
-        self._subscribed = now()
         self._speed = speed
-        self._clock = SteadyClock()
+        # A wall clock may be set back: that is no time to stand still for.
+        self._clock = SteadyClock(lambda: now().timestamp())
+        self._subscribed = self._clock.seconds()
         self._log = StreamLog([], _utc(captured.began))
         self._pages: dict[str, list[PageRead]] = {}
         self._continued: set[str | None] = set()
@@ -194,8 +195,7 @@ class ReplayedStream:
         captured = self._captured
         if self._speed is None:
             return captured.ended
-        # A wall clock may be set back: that is no time to stand still for.
-        passed = self._clock.seconds((self._reader_now() - self._subscribed).total_seconds())
+        passed = self._clock.seconds() - self._subscribed
         return min(captured.began + passed * self._speed, captured.ended + AFTERWARDS)
 
     def _call(self, operation: str, arguments: dict[str, Any]) -> Answer:

@@ -1,0 +1,188 @@
+"""Opening a shard: where discovery's work ends, and reading begins.
+
+Discovery decides *who may start* and hands each shard to an outlet, which tells it when the shard was read to
+its end. In one process the outlet is a call: `LocalOutlet` reads the shard here. What shares shards out among
+several processes stands in the same place.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Sequence
+from typing import Protocol, TypeAlias
+
+from reactivex import abc
+
+from rxddbstream.aws.client import StreamClient
+from rxddbstream.checkpoints.writer import Writer
+from rxddbstream.errors import DataTrimmed, StreamError
+from rxddbstream.model.events import Gap
+from rxddbstream.model.shard import Shard
+from rxddbstream.protocol.beginning import Beginning, Kept
+from rxddbstream.protocol.lineage import Ready
+from rxddbstream.reading.delivery import ShardStream
+from rxddbstream.reading.events import EventSink
+from rxddbstream.reading.options import ReadOptions
+from rxddbstream.reading.polling import pages
+from rxddbstream.reading.progress import Progress
+from rxddbstream.reading.subscription import Subscription
+from rxddbstream.reading.turns import Turns
+
+log = logging.getLogger("rxddbstream")
+
+Ended: TypeAlias = Callable[[Shard, bool], None]
+"""Is told that a shard was read to its end; and whether a bounded read stopped short of that."""
+
+
+class Outlet(Protocol):
+    """Where discovery hands the shards that may be read.
+
+    Its methods are called one at a time, in the order in which they stand here. One that fails in passing is
+    called again; `open`, `lose` and `close` do not fail so.
+    """
+
+    def load(self, client: StreamClient) -> Kept:
+        """The stream was found; what earlier runs have kept of it."""
+        ...
+
+    def begin(self, beginning: Beginning, first: Kept, ended: Ended) -> None:
+        """The shards were listed.
+
+        Args:
+            beginning: where the run begins.
+            first: what is to be kept before anything is read.
+            ended: to be told of each shard's end, from any thread.
+        """
+
+    def open(self, ready: Sequence[Ready], predecessor: Callable[[Shard], str | None]) -> None:
+        """These shards may be read.
+
+        Args:
+            predecessor: which shard is read before one.
+        """
+
+    def lose(self, gap: Gap) -> DataTrimmed | None:
+        """The service has lost a shard, unread; the error to end with, None to go on."""
+        ...
+
+    def give_up(self, shard_id: str) -> None:
+        """No later run need find out again that this one is lost."""
+
+    def forget(self, shard_ids: Collection[str]) -> None:
+        """The service has these no more, and nobody will ask for them."""
+
+    def flush(self) -> None:
+        """All has been read: keep what is done."""
+
+    def close(self) -> None:
+        """The subscription is over, at any point of it; from any thread."""
+
+
+class LocalOutlet:
+    """Reads the shards in this process.
+
+    Args:
+        options: how the stream is read.
+        progress: is told how far the subscription has come.
+        events: is told of what happens beside the data.
+        turns: where the shards are polled.
+        control: a scheduler that busy polls cannot delay, for writing checkpoints.
+        observer: gets the shards.
+    """
+
+    def __init__(
+        self,
+        options: ReadOptions,
+        progress: Progress,
+        events: EventSink,
+        turns: Turns,
+        control: abc.SchedulerBase,
+        observer: abc.ObserverBase[ShardStream],
+    ) -> None:
+        self._options = options
+        self._progress = progress
+        self._events = events
+        self._turns = turns
+        self._control = control
+        self._observer = observer
+        self._writer: Writer | None = None
+        self._closed = False
+        self._client: StreamClient
+        self._subscription: Subscription
+        self._tell_ended: Ended
+
+    def load(self, client: StreamClient) -> Kept:
+        self._client = client
+        if self._options.checkpoints is None:
+            return Kept()
+        writer = Writer(
+            self._options.checkpoints,
+            client.arn,
+            alive=lambda: client.answered_at,
+            emitted=lambda: self._progress.emitted,
+            scheduler=self._control,
+            emit=self._events.emit,
+            on_failure=self._observer.on_error,
+        )
+        kept = writer.load()
+        self._progress.resume(kept.windows)
+        self._writer = writer
+        if self._closed:  # meanwhile, when there was none to close
+            self.close()
+        return kept
+
+    def begin(self, beginning: Beginning, first: Kept, ended: Ended) -> None:
+        self._tell_ended = ended
+        self._subscription = Subscription(
+            self._client,
+            self._options,
+            beginning,
+            self._progress,
+            self._events,
+            self._turns,
+            self._writer,
+            self,
+        )
+        if self._writer is not None:
+            self._writer.begin(first)
+
+    def open(self, ready: Sequence[Ready], predecessor: Callable[[Shard], str | None]) -> None:
+        # All of them, before any is read: else the first one's watermark would run off alone.
+        self._progress.opened(ready, self._subscription.beginning, predecessor)
+        for start in ready:
+            found = pages(self._subscription, start)
+            self._observer.on_next(
+                ShardStream(start.shard, start.position, found, self._client, self._observer.on_error)
+            )
+
+    def lose(self, gap: Gap) -> DataTrimmed | None:
+        return self._subscription.report(gap)
+
+    def give_up(self, shard_id: str) -> None:
+        if self._writer is not None:
+            self._writer.end(shard_id)
+
+    def forget(self, shard_ids: Collection[str]) -> None:
+        if self._writer is not None:
+            self._writer.forget(shard_ids)
+
+    def flush(self) -> None:
+        if self._writer is not None:
+            self._writer.flush()
+
+    def close(self) -> None:
+        self._closed = True
+        if self._writer is not None:
+            try:
+                self._writer.close()
+            except StreamError as error:
+                log.error("%s", error)
+
+    def ended(self, shard: Shard, short: bool) -> None:
+        """See `ShardListener`."""
+        self._progress.ended(shard.id, not short)
+        self._tell_ended(shard, short)
+
+    def failed(self, error: BaseException) -> None:
+        """See `ShardListener`."""
+        self._observer.on_error(error)  # type: ignore[arg-type]
