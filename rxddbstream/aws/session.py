@@ -58,20 +58,11 @@ def client_maker(
         connections: how many calls of a client may be under way at once.
         as_nobody: makes clients whose credentials are made up: a service refuses them, and so answers.
     """
-    from importlib.metadata import version  # late: it takes as long as a third of boto3
-
     session = session or open_session(region_name, profile_name)
     try:
         # The ARN's region is the last resort: stand-ins make up names for theirs.
         region = region_name or session.region_name or region_of(stream)
-        config = botocore.config.Config(
-            retries={"total_max_attempts": 1},
-            max_pool_connections=connections,
-            connect_timeout=CONNECT_TIMEOUT,
-            read_timeout=READ_TIMEOUT,
-            user_agent_extra=f"rxddbstream/{version('rxddbstream')}",
-            account_id_endpoint_mode=_endpoint_mode(session),
-        )
+        config = _config(session, connections)
     except botocore_errors.BotoCoreError as error:
         raise _misconfigured(error) from error
 
@@ -92,6 +83,19 @@ def client_maker(
             raise _misconfigured(error) from error
 
     return make
+
+
+def _config(session: Any, connections: int) -> botocore.config.Config:
+    from importlib.metadata import version  # late: it takes as long as a third of boto3
+
+    return botocore.config.Config(
+        retries={"total_max_attempts": 1},
+        max_pool_connections=connections,
+        connect_timeout=CONNECT_TIMEOUT,
+        read_timeout=READ_TIMEOUT,
+        user_agent_extra=f"rxddbstream/{version('rxddbstream')}",
+        account_id_endpoint_mode=_endpoint_mode(session),
+    )
 
 
 def _misconfigured(error: Exception) -> StreamError:

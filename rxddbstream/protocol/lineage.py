@@ -207,6 +207,9 @@ class Lineage:
             self._ready.append(Ready(shard, self._start))
 
     def _admit(self, shard: Shard) -> None:
+        # A stop above goes first: what is held there comes again, and until then not even a shard that was
+        # read to its end may let its children start. Then its own end, which needs no parent any more. Then
+        # the parent; but a run that stopped in the shard itself was done with the parent, listed or not.
         parent_id = shard.parent_id
         if parent_id is not None and self._is_below_a_stop(shard):
             self._waiting[parent_id].append(shard)

@@ -1,6 +1,7 @@
-"""Asking about a stream until there is an answer, and listing its shards.
+"""The calls of a discovery, made until they are answered, and those of a shard's polls, made once.
 
-The methods are processes, generators that yield how long they wait; see `rxddbstream.scheduling.coroutine`.
+The methods of `Calls` are processes, generators that yield how long they wait; see
+`rxddbstream.scheduling.coroutine`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,25 @@ from functools import partial
 from typing import NamedTuple, TypeVar
 
 from rxddbstream.aws.client import StreamClient
-from rxddbstream.errors import RequestFailed, TransientError
+from rxddbstream.errors import (
+    IteratorExpired,
+    IteratorTrimmed,
+    MalformedAnswer,
+    RequestFailed,
+    ServiceUnavailable,
+    ShardNotFound,
+    TransientError,
+)
+from rxddbstream.model.messages import (
+    Answer,
+    Fault,
+    GetIterator,
+    GetRecords,
+    Iterator,
+    Listed,
+    LookUp,
+    Request,
+)
 from rxddbstream.model.shard import Shard
 from rxddbstream.protocol.pacing import Poll
 from rxddbstream.reading.events import EventSink
@@ -21,6 +40,8 @@ from rxddbstream.scheduling.clock import SteadyClock
 from rxddbstream.scheduling.coroutine import Wait
 
 LISTING_BURST = 10  # DescribeStream calls an account may make in a second
+# So many 500s or broken answers in a row are taken for "AT_TIMESTAMP is not known here".
+REFUSALS_BELIEVED = 3
 
 T = TypeVar("T")
 
@@ -107,3 +128,64 @@ class Calls:
             return None  # no shard has so many: the filter went unnoticed
         self.enabled = page.enabled
         return page.shards
+
+
+class ShardCalls:
+    """Asks the service what one shard's reader wants to know.
+
+    Args:
+        client: the stream.
+        shard_id: the shard.
+        counts: where the calls are counted.
+    """
+
+    def __init__(self, client: StreamClient, shard_id: str, counts: Counts) -> None:
+        self._client = client
+        self._shard_id = shard_id
+        self._counts = counts
+        self._refusals = 0  # in a row; an iterator that is made may still be refused when it is used
+
+    def answer(self, request: Request, may_be_refused: bool) -> Answer:
+        """Make one call.
+
+        Args:
+            may_be_refused: whether the service may not know the kind of iterator in use.
+
+        Raises:
+            TransientError: it is to be made again.
+            StreamError: it cannot be made.
+        """
+        try:
+            answer = self._ask(request)
+        except IteratorExpired:
+            answer = Fault.EXPIRED
+        except IteratorTrimmed:
+            answer = Fault.TRIMMED
+        except ShardNotFound:
+            answer = Fault.NOT_FOUND
+        except (RequestFailed, ServiceUnavailable, MalformedAnswer) as error:
+            # A service that does not know AT_TIMESTAMP may say so in any words, even as a 500; moto does
+            # when the iterator is used.
+            if not may_be_refused or isinstance(request, LookUp):
+                raise
+            self._refusals += 1
+            if isinstance(error, TransientError) and self._refusals < REFUSALS_BELIEVED:
+                raise
+            answer = Fault.REFUSED
+        if not isinstance(answer, Iterator):
+            self._refusals = 0
+        return answer
+
+    def _ask(self, request: Request) -> Answer:
+        match request:
+            case GetIterator(position):
+                return self._client.get_iterator(self._shard_id, position)
+            case GetRecords(iterator):
+                self._counts.called()
+                records = self._client.get_records(self._shard_id, iterator)
+                self._counts.answered(records.records or ())
+                return records
+            case LookUp(after):
+                page = self._client.list_shards(after=after)
+                found = next((shard for shard in page.shards if shard.id == self._shard_id), None)
+                return Listed(found, page.next_shard_id)

@@ -14,40 +14,21 @@ from reactivex import Observable, abc
 from reactivex.disposable import MultipleAssignmentDisposable
 
 from rxddbstream.checkpoints.frontier import Frontier
-from rxddbstream.errors import (
-    IteratorExpired,
-    IteratorTrimmed,
-    MalformedAnswer,
-    RequestFailed,
-    ServiceUnavailable,
-    ShardNotFound,
-    TransientError,
-)
+from rxddbstream.errors import TransientError
 from rxddbstream.model.change import Change, Page
 from rxddbstream.model.events import Gap, ShardClosed, ShardOpened
-from rxddbstream.model.messages import (
-    Answer,
-    Fault,
-    GetIterator,
-    GetRecords,
-    Iterator,
-    Listed,
-    LookUp,
-    Records,
-    Request,
-)
+from rxddbstream.model.messages import Answer, GetIterator, GetRecords, Iterator, LookUp, Request
 from rxddbstream.model.origin import Origin
 from rxddbstream.model.position import Latest
 from rxddbstream.protocol.lineage import Ready
 from rxddbstream.protocol.pacing import backoff
 from rxddbstream.protocol.reader import ShardReader
+from rxddbstream.reading.calls import ShardCalls
 from rxddbstream.reading.retry import Failures
 from rxddbstream.reading.subscription import Subscription
 
 CALLS_BEFORE_FIRST_PAGE = 400  # a second, of all shards that have had none
 DOUBT_CEILING = 5.0  # seconds between two doubtful answers, of which some take many to be believed
-# So many 500s or broken answers in a row are taken for "AT_TIMESTAMP is not known here".
-REFUSALS_BELIEVED = 3
 LOOK_UP_INTERVAL = 0.5  # seconds between two pages of a look-up; an account may ask for ten a second
 
 
@@ -86,7 +67,7 @@ class _Poller:
         self._ahead: tuple[Request, Answer | Exception] | None = None
         self._opened = False
         self._last_change: Change | None = None
-        self._refusals = 0  # in a row; an iterator that is made may still be refused when it is used
+        self._calls = ShardCalls(shared.client, start.shard.id, shared.progress.counts)
         self._failures = Failures(shared.options.poll, shared.turns.clock)
         beginning = shared.beginning
         last_answer = beginning.last_answers.get(start.shard.id)
@@ -133,15 +114,15 @@ class _Poller:
         request = self._reader.next_request()
         answer: Answer | Exception
         try:
-            answer = self._answer(request)
+            answer = self._calls.answer(request, self._reader.may_be_refused)
         except Exception as error:  # noqa: BLE001 - handled in its turn, like an answer
             answer = error
         self._take(request, answer)
 
     def _take(self, request: Request, answer: Answer | Exception) -> None:
-        # Answers are handled one at a time, in the order of the calls, or changes would change places. The lock
-        # is held for the flag alone: a page is delivered without it, for as long as the observer takes, and
-        # whoever brings the next answer meanwhile leaves it here and goes back to the pool.
+        # Answers are handled one at a time, in the order of the calls, or changes would change places. The
+        # lock is held for the flag alone: a page is delivered without it, for as long as the observer takes,
+        # and whoever brings the next answer meanwhile leaves it here and goes back to the pool.
         with self._lock:
             if self._is_delivering:
                 self._ahead = request, answer
@@ -149,8 +130,8 @@ class _Poller:
             self._is_delivering = True
         if not self._next_tick.is_disposed:
             self._handle(request, answer)
-        # The flag goes down and the answer is fetched under one lock: else one that comes in between would lie
-        # here for ever.
+        # The flag goes down and the answer is fetched under one lock: else one that comes in between would
+        # lie here for ever.
         with self._lock:
             self._is_delivering = False
             ahead, self._ahead = self._ahead, None
@@ -159,8 +140,8 @@ class _Poller:
             self._next_tick.disposable = self._shared.turns.scheduler.schedule(lambda *_: self._take(*ahead))
 
     def _handle(self, request: Request, answer: Answer | Exception) -> None:
-        # First the reader takes the answer in, and knows the next question. Then the outcome: what the shard
-        # opens with is told before its first page, and the watermark moves after a page, whose changes would be
+        # First the reader takes the answer in, and knows the next question. Then the outcome: that the shard
+        # is open is told before its first page, and the watermark moves after a page, whose changes would be
         # late otherwise. The shard's end comes last, since its children may start at once.
         reader = self._reader
         try:
@@ -195,9 +176,7 @@ class _Poller:
 
     def _answered(self, answer: Answer) -> None:
         self._failures.forget()
-        if not isinstance(answer, Iterator):
-            self._refusals = 0
-        elif not self._opened:
+        if isinstance(answer, Iterator) and not self._opened:
             self._opened = True
             self._shared.events.emit(ShardOpened(self._reader.shard, self._position))
 
@@ -222,44 +201,6 @@ class _Poller:
         self._shared.progress.read(
             page.shard_id, last.created_at if last.has_time else None, self._reader.lag
         )
-
-    def _answer(self, request: Request) -> Answer:
-        client, shard_id = self._shared.client, self._reader.shard.id
-        try:
-            match request:
-                case GetIterator(position):
-                    return client.get_iterator(shard_id, position)
-                case GetRecords(iterator):
-                    return self._get_records(iterator)
-                case LookUp(after):
-                    return self._look_up(shard_id, after)
-        except IteratorExpired:
-            return Fault.EXPIRED
-        except IteratorTrimmed:
-            return Fault.TRIMMED
-        except ShardNotFound:
-            return Fault.NOT_FOUND
-        except (RequestFailed, ServiceUnavailable, MalformedAnswer) as error:
-            # A service that does not know AT_TIMESTAMP may say so in any words, even as a 500; moto does
-            # when the iterator is used.
-            if not self._reader.may_be_refused or isinstance(request, LookUp):
-                raise
-            self._refusals += 1
-            if isinstance(error, TransientError) and self._refusals < REFUSALS_BELIEVED:
-                raise
-            return Fault.REFUSED
-
-    def _get_records(self, iterator: str) -> Records:
-        counts = self._shared.progress.counts
-        counts.called()
-        answer = self._shared.client.get_records(self._reader.shard.id, iterator)
-        counts.answered(answer.records or ())
-        return answer
-
-    def _look_up(self, shard_id: str, after: str | None) -> Listed:
-        page = self._shared.client.list_shards(after=after)
-        found = next((shard for shard in page.shards if shard.id == shard_id), None)
-        return Listed(found, page.next_shard_id)
 
     def _delay_after(self, request: Request, answer: Answer) -> float:
         shared, reader = self._shared, self._reader

@@ -37,7 +37,7 @@ class Progress:
         self._lock = threading.Lock()  # guards what follows; never held while calling out
         self._watermark = Watermark()
         self._lag: dict[str, float] = {}
-        self._told = -inf
+        self._passed_on = -inf
         self._emitted: dict[str, float] = {}
         self._alignment = alignment
         self._waiting: list[tuple[float, int, Callable[[], object]]] = []  # a heap
@@ -61,7 +61,7 @@ class Progress:
                     at = beginning.latest.time.timestamp() - SETTLING
                 self._watermark.opened(shard.id, predecessor(shard), at)
                 self._lag[shard.id] = 0.0
-        self._tell()
+        self._pass_on()
 
     def read(self, shard_id: str, created_at: datetime | None, lag: float) -> None:
         """A page was delivered, whose last change was made at `created_at`."""
@@ -69,21 +69,21 @@ class Progress:
             self._lag[shard_id] = lag
             if created_at is not None:
                 self._watermark.read(shard_id, created_at.timestamp())
-        self._tell()
+        self._pass_on()
 
     def caught_up(self, shard_id: str, answered_at: datetime) -> None:
         """The shard has had nothing new for a while."""
         with self._lock:
             self._lag[shard_id] = 0.0
             self._watermark.caught_up(shard_id, answered_at.timestamp())
-        self._tell()
+        self._pass_on()
 
     def ended(self, shard_id: str, expects_children: bool) -> None:
         """The shard was read to its end."""
         with self._lock:
             self._lag.pop(shard_id, None)
             self._watermark.ended(shard_id, expects_children)
-        self._tell()
+        self._pass_on()
 
     def must_wait(self, shard_id: str, go_on: Callable[[], object]) -> bool:
         """Whether the shard is so far ahead of the others that its changes would pile up in open windows.
@@ -113,7 +113,7 @@ class Progress:
                 self._listeners.discard(listener)
                 if not self._listeners:
                     self._alignment = self._always_aligned
-            self._tell()
+            self._pass_on()
 
         return stop
 
@@ -165,7 +165,8 @@ class Progress:
             value = self._watermark.value
         return None if value is None else datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=value)
 
-    def _tell(self) -> None:
+    def _pass_on(self) -> None:
+        """Pass the watermark on to who listens, and let shards go on that it has caught up with."""
         with self._lock:
             value = self._watermark.value
             may_go_on = []
@@ -174,8 +175,8 @@ class Progress:
             ):
                 may_go_on.append(heappop(self._waiting)[2])
             listeners: list[Callable[[float], object]] = []
-            if value is not None and value > self._told:
-                self._told = value
+            if value is not None and value > self._passed_on:
+                self._passed_on = value
                 listeners = list(self._listeners)
         for go_on in may_go_on:
             go_on()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from threading import Lock
 from typing import Any, Literal, TypeAlias
@@ -85,51 +86,43 @@ class SimulatedStream:
         faults: Faults | None = None,
     ) -> None:
         self._scheduler = scheduler
-        self._lock = Lock()
-        self._latest = datetime.min.replace(tzinfo=UTC)
-        now = self._now()
-        label = now.strftime("%Y-%m-%dT%H:%M:%S.") + f"{now.microsecond // 1000:03d}"
-
-        self.table_name = table_name
-        self.arn = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{table_name}/stream/{label}"
-        self.client = SimulatedClient(self._call)
-        self.calls: Counter[str] = Counter()
-        self.before_call: Hook | None = None
-
-        self._key = key
-        self._view_type = view_type
+        self._key, self._view_type = key, view_type
         self._listing_delay = timedelta(seconds=listing_delay)
         self._retention = retention
         self._whole_second_times = whole_second_times
+        settings = Settings(
+            page_size=page_size,
+            listing_page_size=listing_page_size,
+            empty_pages=empty_pages,
+            records_with_last_page=records_with_last_page,
+            iterator_lifetime=iterator_lifetime,
+            supports_shard_filter=supports_shard_filter,
+            supports_at_timestamp=supports_at_timestamp,
+        )
+        history = build_shards(shards) if isinstance(shards, int) else shards
+        self._begin(table_name, history, settings, faults or Faults())
+
+    def _begin(
+        self, table_name: str, history: Sequence[SimulatedShard], settings: Settings, faults: Faults
+    ) -> None:
+        self._lock = Lock()
+        self._latest = datetime.min.replace(tzinfo=UTC)
+        now = self._now()
+        description = _description(table_name, self._key, self._view_type, now)
+        self.table_name = table_name
+        self.arn: str = description["StreamArn"]
+        self.client = SimulatedClient(self._call)
+        self.calls: Counter[str] = Counter()
+        self.before_call: Hook | None = None
         self._items: dict[str, Image] = {}
         self._scripts: dict[str, deque[Exception | str | Answer | None]] = {
             operation: deque() for operation in PARAMETERS
         }
-        self._faults = FaultSource(faults or Faults())
-        if faults is not None and faults.expire_after is not None:
-            iterator_lifetime = timedelta(seconds=faults.expire_after)
-        self._log = StreamLog(build_shards(shards) if isinstance(shards, int) else shards, now)
-        self._service = Service(
-            self._log,
-            {
-                "StreamArn": self.arn,
-                "StreamLabel": label,
-                "StreamStatus": "ENABLED",
-                "StreamViewType": view_type,
-                "CreationRequestDateTime": now,
-                "TableName": table_name,
-                "KeySchema": [{"AttributeName": key, "KeyType": "HASH"}],
-            },
-            Settings(
-                page_size=page_size,
-                listing_page_size=listing_page_size,
-                empty_pages=empty_pages,
-                records_with_last_page=records_with_last_page,
-                iterator_lifetime=iterator_lifetime,
-                supports_shard_filter=supports_shard_filter,
-                supports_at_timestamp=supports_at_timestamp,
-            ),
-        )
+        self._faults = FaultSource(faults)
+        if faults.expire_after is not None:
+            settings = replace(settings, iterator_lifetime=timedelta(seconds=faults.expire_after))
+        self._log = StreamLog(history, now)
+        self._service = Service(self._log, description, settings)
 
     # Writing
 
@@ -296,3 +289,17 @@ class SimulatedStream:
         now = datetime.now(UTC) if self._scheduler is None else self._scheduler.now
         self._latest = max(self._latest, now)
         return self._latest
+
+
+def _description(table_name: str, key: str, view_type: ViewType, now: datetime) -> dict[str, Any]:
+    """A new stream, as DescribeStream tells of it."""
+    label = now.strftime("%Y-%m-%dT%H:%M:%S.") + f"{now.microsecond // 1000:03d}"
+    return {
+        "StreamArn": f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{table_name}/stream/{label}",
+        "StreamLabel": label,
+        "StreamStatus": "ENABLED",
+        "StreamViewType": view_type,
+        "CreationRequestDateTime": now,
+        "TableName": table_name,
+        "KeySchema": [{"AttributeName": key, "KeyType": "HASH"}],
+    }

@@ -126,11 +126,6 @@ class AlignedWindows(Windows[K, T, R], Generic[K, T, A, R]):
         self._resumed = watermark
         self._watermark = max(self._watermark, watermark)
 
-    @property
-    def open_count(self) -> int:
-        """How many windows are open, over all keys."""
-        return sum(len(bucket.values) for bucket in self._buckets.values())
-
     def _enter_stretch(self, time: float) -> Took:
         """Look up the windows of this time, and open those that are missing."""
         at = microseconds(time)
@@ -165,6 +160,8 @@ class AlignedWindows(Windows[K, T, R], Generic[K, T, A, R]):
 
     def _keep(self, item: T, shard_id: str) -> Took:
         """The first change of its shard in some of its windows: the last one of those keeps it for all."""
+        # From the last window back: it closes last, and one hold until then serves them all. An earlier window
+        # gets None, which says that the shard is known there and nothing is to be released with it.
         took = TAKEN
         for bucket in reversed(self._stretch):
             if shard_id not in bucket.shards:

@@ -91,8 +91,3 @@ class Windows(ABC, Generic[K, T, R]):
     @abstractmethod
     def resumed_at(self, watermark: float) -> None:
         """Go on after a restart: what closed at this watermark was emitted by an earlier run."""
-
-    @property
-    @abstractmethod
-    def open_count(self) -> int:
-        """How many windows are open, over all keys."""

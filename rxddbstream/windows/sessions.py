@@ -197,11 +197,6 @@ class SessionWindows(Windows[K, T, R], Generic[K, T, A, R]):
         """Go on after a restart: what closed at this watermark was emitted by an earlier run."""
         self._resumed = microseconds(watermark)
 
-    @property
-    def open_count(self) -> int:
-        """How many keys have an open session; what is not folded yet may be more than one."""
-        return len(self._keys)
-
     def _miss(self, kept: _Key[T, A] | None, at: int) -> Took:
         """Whether a change behind the watermark is late, or has a session all the same."""
         session = None

@@ -65,8 +65,8 @@ class Watermark:
     >>> watermark.read("a", 9.0)
     >>> watermark.value  # b may have older ones
     >>> watermark.read("b", 5.0)
-    >>> watermark.value, watermark.slowest, watermark.ahead("a")
-    (5.0, 'b', 4.0)
+    >>> watermark.value, watermark.ahead("a")
+    (5.0, 4.0)
     >>> watermark.caught_up("b", answered_at=20.0)
     >>> watermark.value
     9.0
@@ -81,10 +81,6 @@ class Watermark:
         self._shards: dict[str, _Shard] = {}
         self._heap: list[tuple[float, int, _Shard]] = []
         self._numbers = count()  # so that no two shards are compared
-
-    def start_at(self, value: float) -> None:
-        """Go on from the watermark that an earlier run kept; it never reports less."""
-        self._value = max(self._value, value)
 
     def opened(self, shard_id: str, parent_id: str | None = None, at: float | None = None) -> None:
         """A shard begins to be read. It goes on from its parent, which holds the watermark no longer.
@@ -141,16 +137,6 @@ class Watermark:
         """What is older has been read, or comes late; None while a shard's progress is unknown."""
         return None if self._value == -inf else self._value
 
-    @property
-    def slowest(self) -> str | None:
-        """The shard that holds the watermark back."""
-        return self._heap[0][2].id if self._heap else None
-
-    def lag_of_slowest(self, now: float) -> float | None:
-        """Seconds that the slowest shard is behind `now`; None where its progress is unknown."""
-        reach = self._heap[0][2].reach if self._heap else -inf
-        return None if reach == -inf else now - reach
-
     def reach(self, shard_id: str) -> float:
         """Where the shard would let the watermark go; minus infinity where its progress is unknown."""
         return self._shards[shard_id].reach
@@ -165,15 +151,20 @@ class Watermark:
         return 0.0 if reach == -inf else max(0.0, reach - self._value)
 
     def _move(self, shard: _Shard, progress: float) -> None:
+        # What counts of a child is held where its parents ended until siblings can turn up no more. So an end
+        # that was passed far enough is let go first; only then is it known what counts.
         if progress <= shard.progress:
             return
         shard.progress = progress
         if shard.ends:
             shard.ends = tuple(end for end in shard.ends if progress < end + self._siblings)
+        # One that is done is a memory: how long it is kept was settled when it was.
         if not shard.is_done:
             shard.reach = max(shard.reach, shard.ends[0] if shard.ends else progress)
 
     def _finish(self, shard: _Shard) -> None:
+        # Both must be known, in whichever order they come: the shard's reader tells the end, the listing the
+        # child. Were it done at its end alone, nothing would hold the watermark until the child opens.
         if shard.is_ended and shard.has_child:
             shard.is_done = True
             # Remembered until it makes no difference to a child that is found late.

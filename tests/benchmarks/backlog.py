@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from msgspec import Raw
+from support.windows import open_count
 
 import rxddbstream as rxd
 from benchmarks.records import ARN
@@ -181,15 +182,11 @@ class _WatchedWindows(Windows[Any, Any, Any]):
 
     def advance(self, watermark: float) -> Closed[Any, Any, Any]:
         # There were never more than right before some of them close.
-        self._watched.most_open = max(self._watched.most_open, self._windows.open_count)
+        self._watched.most_open = max(self._watched.most_open, open_count(self._windows))
         return self._windows.advance(watermark)
 
     def resumed_at(self, watermark: float) -> None:
         self._windows.resumed_at(watermark)
-
-    @property
-    def open_count(self) -> int:
-        return self._windows.open_count
 
 
 def key_of(change: rxd.Change) -> Any:

@@ -21,7 +21,7 @@ TRIES = 3
 PAUSE = 0.5
 
 
-class Asking:
+class Calls:
     """Makes the calls.
 
     Args:

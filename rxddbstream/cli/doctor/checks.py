@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from rxddbstream.aws.connect import table_to_look_up
 from rxddbstream.aws.session import client_maker, open_session
-from rxddbstream.cli.doctor.calls import Asking
+from rxddbstream.cli.doctor.calls import Calls
 from rxddbstream.cli.doctor.finding import Finding, Place, skipped
 from rxddbstream.cli.doctor.service import check_clock, check_endpoint, check_table
 from rxddbstream.cli.doctor.settings import check_credentials, check_region
@@ -39,6 +39,8 @@ CHECKS = (
     "shard filter",
 )
 """The names of all checks, in their order."""
+
+LIST_PROFILES = "See what there is: aws configure list-profiles; it is read from ~/.aws/config"
 
 
 def diagnose(
@@ -89,8 +91,7 @@ def _diagnose(
     try:
         session = session or open_session(place.region, place.profile)
     except ConfigurationError as error:
-        advice = "See what there is: aws configure list-profiles; it is read from ~/.aws/config"
-        yield Finding("fail", "settings", str(error), advice)
+        yield Finding("fail", "settings", str(error), LIST_PROFILES)
         yield from skipped(checks, "the settings cannot be used")
         return
     region, region_name = check_region(stream, session, place.region, place.profile)
@@ -105,58 +106,71 @@ def _diagnose(
     def maker(as_nobody: bool = False) -> Callable[[str], Any]:
         return make or client_maker(stream, session, region_name, None, place.endpoint_url, 1, as_nobody)
 
+    is_reached = yield from _check_service(maker(as_nobody=True), checks[2:], place, now)
+    if not is_reached:
+        return
+    if credentials.state == "fail":
+        yield from skipped(checks[4:], "there are no credentials")
+        return
+    calls = Calls(sleep, place)
+    arn = stream if table is None else (yield from _check_table(maker()("dynamodb"), table, calls))
+    if arn is None:
+        yield from skipped(checks[5:], "the table's stream is not known")
+    else:
+        yield from _check_stream(maker()("dynamodbstreams"), arn, calls, sleep, now)
+
+
+def _check_service(
+    make: Callable[[str], Any], checks: Sequence[str], place: Place, now: Callable[[], datetime]
+) -> Generator[Finding, None, bool]:
+    """The endpoint and its clock; whether there is an answer."""
     try:
-        probe = maker(as_nobody=True)("dynamodbstreams")
-        tables = maker(as_nobody=True)("dynamodb") if table is not None else None
+        probe = make("dynamodbstreams")
+        tables = make("dynamodb") if "table" in checks else None
     except StreamError as error:
         yield Finding("fail", "endpoint", str(error), "Check --endpoint-url and AWS_ENDPOINT_URL")
-        yield from skipped(checks[3:], "there is no endpoint")
-        return
+        yield from skipped(checks[1:], "there is no endpoint")
+        return False
     urls = [client.meta.endpoint_url for client in (probe, tables) if client is not None]
     endpoint, reached = check_endpoint(probe, urls, place, now)
     yield endpoint
     if reached is None:
-        yield from skipped(checks[3:], "the endpoint cannot be reached")
-        return
+        yield from skipped(checks[1:], "the endpoint cannot be reached")
+        return False
     yield check_clock(reached)
-    if credentials.state == "fail":
-        yield from skipped(checks[4:], "there are no credentials")
-        return
-    asking = Asking(sleep, place)
-    arn = stream
-    if table is not None:
-        finding, description = check_table(maker()("dynamodb"), table, asking)
-        yield finding
-        if description is None:
-            yield from skipped(checks[5:], "the table's stream is not known")
-            return
-        arn = description["LatestStreamArn"]
-    yield from _check_stream(maker()("dynamodbstreams"), arn, asking, sleep, now)
+    return True
+
+
+def _check_table(client: Any, table: str, calls: Calls) -> Generator[Finding, None, str | None]:
+    """The table; its stream's ARN, None where it is not known."""
+    finding, description = check_table(client, table, calls)
+    yield finding
+    return None if description is None else description["LatestStreamArn"]
 
 
 def _check_stream(
-    client: Any, arn: str, asking: Asking, sleep: Callable[[float], object], now: Callable[[], datetime]
+    client: Any, arn: str, calls: Calls, sleep: Callable[[float], object], now: Callable[[], datetime]
 ) -> Iterator[Finding]:
-    finding, stream = check_stream(client, arn, asking, sleep)
+    finding, stream = check_stream(client, arn, calls, sleep)
     yield finding
     if stream is None:
         yield from skipped(CHECKS[6:], "the stream could not be described")
         return
-    yield check_view_type(stream, asking.place)
+    yield check_view_type(stream, calls.place)
     yield check_shards(stream, Poll())
-    yield from _check_reading(client, arn, stream, asking, now)
-    yield check_shard_filter(client, arn, stream.shards, asking)
+    yield from _check_reading(client, arn, stream, calls, now)
+    yield check_shard_filter(client, arn, stream.shards, calls)
 
 
 def _check_reading(
-    client: Any, arn: str, stream: Described, asking: Asking, now: Callable[[], datetime]
+    client: Any, arn: str, stream: Described, calls: Calls, now: Callable[[], datetime]
 ) -> Iterator[Finding]:
     names = ("iterator", "records", "at timestamp")
     candidates = stream.open_shards or stream.shards
     if not candidates:
         yield from skipped(names, "there is no shard to try")
         return
-    shard = ShardToTry(client, arn, candidates[-1].id, asking)
+    shard = ShardToTry(client, arn, candidates[-1].id, calls)
     iterators = shard.check_iterators()
     yield iterators
     if iterators.state == "fail":

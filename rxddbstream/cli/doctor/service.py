@@ -13,7 +13,7 @@ import botocore.exceptions as botocore_errors
 
 from rxddbstream.aws.connect import how_to_enable_one
 from rxddbstream.aws.session import unknown_region
-from rxddbstream.cli.doctor.calls import Asking
+from rxddbstream.cli.doctor.calls import Calls
 from rxddbstream.cli.doctor.finding import Finding, Place, on_one_line, resource_of_table
 from rxddbstream.errors import RequestFailed, StreamError, TableNotFound
 
@@ -91,11 +91,11 @@ def check_clock(reached: Reached) -> Finding:
     return Finding("fail", "clock", f"{text}; AWS refuses calls that are more than 5 min off", advice)
 
 
-def check_table(dynamodb: Any, table: str, asking: Asking) -> tuple[Finding, dict[str, Any] | None]:
+def check_table(dynamodb: Any, table: str, calls: Calls) -> tuple[Finding, dict[str, Any] | None]:
     """Whether the table can be looked up, and has a stream; its description, when it has."""
-    place = asking.place
+    place = calls.place
     try:
-        answer = asking.ask(dynamodb, "describe_table", TableNotFound, TableName=table)
+        answer = calls.ask(dynamodb, "describe_table", TableNotFound, TableName=table)
         description = answer.get("Table")
         if not description:
             raise RequestFailed("DescribeTable answers without a description")
@@ -105,7 +105,7 @@ def check_table(dynamodb: Any, table: str, asking: Asking) -> tuple[Finding, dic
         return Finding("fail", "table", f"there is no table {table!r} {where}", advice), None
     except StreamError as error:
         resource = resource_of_table(table, place, on_one_line(error))
-        finding = asking.failed("table", error, "DescribeTable", resource)
+        finding = calls.failed("table", error, "DescribeTable", resource)
         if "is denied" in finding.text:
             instead = "Or give the stream's ARN in place of the table's name, which needs no such call"
             finding = finding._replace(advice=f"{finding.advice}\n{instead}")

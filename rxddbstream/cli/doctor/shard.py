@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from rxddbstream.cli.doctor.calls import Asking
+from rxddbstream.cli.doctor.calls import Calls
 from rxddbstream.cli.doctor.finding import Finding, resource_of_stream
 from rxddbstream.errors import (
     AccessDenied,
@@ -29,11 +29,11 @@ class ShardToTry:
         client: for `dynamodbstreams`.
     """
 
-    def __init__(self, client: Any, arn: str, shard_id: str, asking: Asking) -> None:
+    def __init__(self, client: Any, arn: str, shard_id: str, calls: Calls) -> None:
         self._client = client
         self._arn = arn
         self._id = shard_id
-        self._asking = asking
+        self._asking = calls
 
     def check_iterators(self) -> Finding:
         """Whether it may be opened at its two ends."""

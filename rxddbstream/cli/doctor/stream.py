@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from rxddbstream.cli.doctor.calls import Asking
+from rxddbstream.cli.doctor.calls import Calls
 from rxddbstream.cli.doctor.finding import Finding, Place, resource_of_stream
 from rxddbstream.errors import RequestFailed, StreamError, StreamNotFound
 from rxddbstream.model.shard import Shard
@@ -47,12 +47,12 @@ class Described(NamedTuple):
 
 
 def check_stream(
-    client: Any, arn: str, asking: Asking, sleep: Callable[[float], object]
+    client: Any, arn: str, calls: Calls, sleep: Callable[[float], object]
 ) -> tuple[Finding, Described | None]:
     """Whether the stream may be described, and is alive."""
-    place = asking.place
+    place = calls.place
     try:
-        description, shards = _describe(client, arn, asking, sleep)
+        description, shards = _describe(client, arn, calls, sleep)
     except StreamNotFound:
         advice = (
             "Check the ARN, its region and account; a table whose stream was enabled again has another ARN, "
@@ -60,7 +60,7 @@ def check_stream(
         )
         return Finding("fail", "stream", f"there is no stream {arn}", advice), None
     except StreamError as error:
-        return asking.failed("stream", error, "DescribeStream", resource_of_stream(arn)), None
+        return calls.failed("stream", error, "DescribeStream", resource_of_stream(arn)), None
     table = description.get("TableName") or table_of(arn)
     stream = Described(table, description.get("StreamViewType"), shards)
     status = description.get("StreamStatus", "of unknown status")
@@ -103,7 +103,7 @@ def check_shards(stream: Described, poll: Poll) -> Finding:
     )
 
 
-def check_shard_filter(client: Any, arn: str, shards: Sequence[Shard], asking: Asking) -> Finding:
+def check_shard_filter(client: Any, arn: str, shards: Sequence[Shard], calls: Calls) -> Finding:
     """Whether a shard's children can be listed alone."""
     families = Counter(shard.parent_id for shard in shards if shard.parent_id)
     parent = next((shard for shard in shards if families[shard.id]), None)
@@ -113,15 +113,13 @@ def check_shard_filter(client: Any, arn: str, shards: Sequence[Shard], asking: A
     advice = "Nothing to do: children are found by listing all shards, which is slower where there are many"
     shard_filter = {"Type": "CHILD_SHARDS", "ShardId": parent.id}
     try:
-        answer = asking.ask(
-            client, "describe_stream", StreamNotFound, StreamArn=arn, ShardFilter=shard_filter
-        )
+        answer = calls.ask(client, "describe_stream", StreamNotFound, StreamArn=arn, ShardFilter=shard_filter)
     except RequestFailed:
         return Finding("warn", "shard filter", "the service, or this boto3, does not take it", advice)
     except StreamNotFound:
         return Finding("skip", "shard filter", f"not known: shard {parent.id} has gone meanwhile")
     except StreamError as error:
-        return asking.failed("shard filter", error, "DescribeStream", resource_of_stream(arn))
+        return calls.failed("shard filter", error, "DescribeStream", resource_of_stream(arn))
     listed = {shard.id for shard in _shards_of(answer)}
     if parent.id in listed or not listed & children:
         return Finding("warn", "shard filter", "the service does not heed it", advice)
@@ -129,12 +127,12 @@ def check_shard_filter(client: Any, arn: str, shards: Sequence[Shard], asking: A
 
 
 def _describe(
-    client: Any, arn: str, asking: Asking, sleep: Callable[[float], object]
+    client: Any, arn: str, calls: Calls, sleep: Callable[[float], object]
 ) -> tuple[dict[str, Any], list[Shard]]:
     shards: list[Shard] = []
     more: dict[str, str] = {}
     while True:
-        answer = asking.ask(client, "describe_stream", StreamNotFound, StreamArn=arn, **more)
+        answer = calls.ask(client, "describe_stream", StreamNotFound, StreamArn=arn, **more)
         shards += _shards_of(answer)
         description: dict[str, Any] = answer["StreamDescription"]
         if not description.get("LastEvaluatedShardId"):

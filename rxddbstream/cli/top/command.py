@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from rxddbstream.model.change import Change
     from rxddbstream.model.events import Event
     from rxddbstream.model.shard import Shard
+    from rxddbstream.reading.stream import Stream
 
 EXIT_PATIENCE = 0.5  # seconds that threads are given to end
 NOTE_LASTS = 30.0  # seconds
@@ -74,38 +75,18 @@ def run(args: Namespace) -> int:
     """Do it; returns the exit status."""
     try:
         from rich.console import Console
-
-        from rxddbstream.cli.top.dashboard import render
     except ImportError as error:
         raise ConfigurationError('top needs rich: pip install "rxddbstream[cli]"') from error
     from rxddbstream.cli.source import bounded, open_stream
-    from rxddbstream.cli.terminal import can_draw
     from rxddbstream.cli.top.rates import LINGERING, Rates
-    from rxddbstream.model.words import table_of
     from rxddbstream.protocol.pacing import Poll
 
     console = Console()
     is_live = console.is_terminal and not console.is_dumb_terminal
-    ascii_only = not can_draw()
     rates = Rates(args.sort, lingering=LINGERING if is_live else math.inf)
     notes = _Notes(args.verbose, rates, is_kept=is_live)
     stream = open_stream(args, notes, Poll())
-    snapshot = rates.sample(time.monotonic(), datetime.now(UTC), stream.statistics())
-
-    def draw(is_anew: bool = True) -> RenderableType:
-        nonlocal snapshot
-        if is_anew:
-            snapshot = rates.sample(time.monotonic(), datetime.now(UTC), stream.statistics())
-        return render(
-            table_of(args.stream),
-            snapshot,
-            console.width,
-            console.height if is_live else None,
-            notes=notes.kept,
-            lost=notes.gaps,
-            ascii_only=ascii_only,
-        )
-
+    draw = _Picture(args.stream, stream, rates, notes, console, is_live)
     show = _show if is_live else _wait
     is_shown = is_whole = False
     try:
@@ -116,10 +97,58 @@ def run(args: Namespace) -> int:
         is_whole = True
     finally:
         if is_shown or is_whole:  # a terminal keeps the last picture, whatever has ended it
-            with console.capture() as last:
-                console.print(draw())
-            print("\n".join(line.rstrip() for line in last.get().splitlines()), flush=True)
+            _print(console, draw())
     return notes.status
+
+
+class _Picture:
+    """Draws how the reading goes.
+
+    Args:
+        name: the stream's or the table's.
+        is_live: whether the picture has to fit the console's height.
+    """
+
+    def __init__(
+        self, name: str, stream: Stream[Change], rates: Rates, notes: _Notes, console: Console, is_live: bool
+    ) -> None:
+        from rxddbstream.cli.terminal import can_draw
+        from rxddbstream.model.words import table_of
+
+        self._title = table_of(name)
+        self._stream = stream
+        self._rates = rates
+        self._notes = notes
+        self._console = console
+        self._is_live = is_live
+        self._ascii_only = not can_draw()
+        self._sample()
+
+    def _sample(self) -> None:
+        statistics = self._stream.statistics()
+        self._snapshot = self._rates.sample(time.monotonic(), datetime.now(UTC), statistics)
+
+    def __call__(self, is_anew: bool = True) -> RenderableType:
+        """The picture, of a new sample or, in another size, of the last one."""
+        from rxddbstream.cli.top.dashboard import render
+
+        if is_anew:
+            self._sample()
+        return render(
+            self._title,
+            self._snapshot,
+            self._console.width,
+            self._console.height if self._is_live else None,
+            notes=self._notes.kept,
+            lost=self._notes.gaps,
+            ascii_only=self._ascii_only,
+        )
+
+
+def _print(console: Console, picture: RenderableType) -> None:
+    with console.capture() as captured:
+        console.print(picture)
+    print("\n".join(line.rstrip() for line in captured.get().splitlines()), flush=True)
 
 
 def _show(

@@ -138,7 +138,27 @@ def load(path: Path) -> Captured:
 
 def _read(file: BinaryIO, name: str) -> Captured:
     numbered = _numbered_lines(file, name)
-    number, first = next(numbered, (0, b""))
+    began = _head(numbered, name)
+    lines: list[Opened | PageRead | Closed] = []
+    parents: dict[str, str | None] = {}
+    ended = began.time
+    for number, text in numbered:
+        try:
+            line = _decoded(_LINE, text, name, number)
+        except CaptureUnreadable:
+            if text.endswith(b"\n"):
+                raise
+            break
+        ended = max(ended, line.time)
+        _check(line, parents, f"{name}, line {number}")
+        if isinstance(line, End):
+            return Captured(began.stream, began.time, ended, lines, is_cut=False)
+        lines.append(line)
+    return Captured(began.stream, began.time, ended, lines, is_cut=True)
+
+
+def _head(numbered: Iterator[tuple[int, bytes]], name: str) -> Head:
+    _, first = next(numbered, (0, b""))
     if not first.strip():
         raise CaptureUnreadable(f"{name}: it is empty; a capture has a line at least")
     try:
@@ -153,37 +173,30 @@ def _read(file: BinaryIO, name: str) -> Captured:
             "alone: use a newer one"
         )
     began = _decoded(_HEAD, first, name, 1)
-    if not 0 <= began.time < TOO_LATE:
-        raise CaptureUnreadable(f"{name}, line 1: {began.time!r} is no time in seconds since the epoch")
-    lines: list[Opened | PageRead | Closed] = []
-    parents: dict[str, str | None] = {}
-    ended, last = began.time, b""
-    for number, last in numbered:
-        try:
-            line = _decoded(_LINE, last, name, number)
-        except CaptureUnreadable:
-            if last.endswith(b"\n"):
-                raise
-            break
-        ended = max(ended, line.time)
-        if not 0 <= line.time < TOO_LATE:
-            raise CaptureUnreadable(
-                f"{name}, line {number}: {line.time!r} is no time in seconds since the epoch"
-            )
-        if isinstance(line, End):
-            return Captured(began.stream, began.time, ended, lines, is_cut=False)
-        if isinstance(line, Opened):
-            if line.id in parents:
-                raise CaptureUnreadable(f"{name}, line {number}: shard {line.id} begins a second time")
-            parents[line.id] = line.parent
-            if _is_its_own_ancestor(line.id, parents):
-                raise CaptureUnreadable(f"{name}, line {number}: shard {line.id} continues itself")
-        elif line.shard not in parents:
-            raise CaptureUnreadable(f"{name}, line {number}: no line before tells of shard {line.shard}")
-        elif isinstance(line, PageRead) and not all(map(_has_a_place, line.records[-1:])):
-            raise CaptureUnreadable(f"{name}, line {number}: its last record has no sequence number")
-        lines.append(line)
-    return Captured(began.stream, began.time, ended, lines, is_cut=True)
+    _check_time(began.time, f"{name}, line 1")
+    return began
+
+
+def _check(line: Opened | PageRead | Closed | End, parents: dict[str, str | None], place: str) -> None:
+    """Refuse a line that cannot be at this place; add the shard that it opens to `parents`."""
+    _check_time(line.time, place)
+    if isinstance(line, End):
+        return
+    if isinstance(line, Opened):
+        if line.id in parents:
+            raise CaptureUnreadable(f"{place}: shard {line.id} begins a second time")
+        parents[line.id] = line.parent
+        if _is_its_own_ancestor(line.id, parents):
+            raise CaptureUnreadable(f"{place}: shard {line.id} continues itself")
+    elif line.shard not in parents:
+        raise CaptureUnreadable(f"{place}: no line before tells of shard {line.shard}")
+    elif isinstance(line, PageRead) and not all(map(_has_a_place, line.records[-1:])):
+        raise CaptureUnreadable(f"{place}: its last record has no sequence number")
+
+
+def _check_time(time: float, place: str) -> None:
+    if not 0 <= time < TOO_LATE:
+        raise CaptureUnreadable(f"{place}: {time!r} is no time in seconds since the epoch")
 
 
 def _is_its_own_ancestor(shard: str, parents: dict[str, str | None]) -> bool:
