@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from heapq import heappop, heappush
 from itertools import count
 from math import inf
 
 from rxddbstream.model.position import AtTime, Latest
 from rxddbstream.model.shard import Shard
+from rxddbstream.model.times import EPOCH
 from rxddbstream.protocol.beginning import Beginning
 from rxddbstream.protocol.lineage import Ready
 from rxddbstream.reading.statistics import Counts
@@ -163,7 +164,7 @@ class Progress:
         """Up to which creation time all changes have been read."""
         with self._lock:
             value = self._watermark.value
-        return None if value is None else datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=value)
+        return None if value is None else EPOCH + timedelta(seconds=value)
 
     def _pass_on(self) -> None:
         """Pass the watermark on to who listens, and let shards go on that it has caught up with."""

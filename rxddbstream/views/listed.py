@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
+from rxddbstream.model.times import EPOCH
+
 OLDEST_LISTED = timedelta(days=30)
 """An ID that tells of an earlier time than this before the listing is a stand-in's.
 
@@ -90,7 +92,7 @@ def opened_at(shard_id: str, listed_at: datetime) -> datetime | None:
     since_epoch = timedelta(milliseconds=int(named[1])) if named and int(named[1]) < 10**14 else None
     if since_epoch is None:
         return None
-    time = datetime(1970, 1, 1, tzinfo=UTC) + since_epoch
+    time = EPOCH + since_epoch
     return time if -OLDEST_LISTED <= time - listed_at <= CLOCKS_DIFFER else None
 
 

@@ -160,8 +160,8 @@ class AlignedWindows(Windows[K, T, R], Generic[K, T, A, R]):
 
     def _keep(self, item: T, shard_id: str) -> Took:
         """The first change of its shard in some of its windows: the last one of those keeps it for all."""
-        # From the last window back: it closes last, and one hold until then serves them all. An earlier window
-        # gets None, which says that the shard is known there and nothing is to be released with it.
+        # From the last window back: it closes last, and one hold until then serves them all. An earlier
+        # window gets None, which says that the shard is known there and nothing is released with it.
         took = TAKEN
         for bucket in reversed(self._stretch):
             if shard_id not in bucket.shards:
