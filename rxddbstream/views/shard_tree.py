@@ -25,6 +25,7 @@ class ShardTree:
         listed_at: the service's time of the listing.
         shards: each once, in the order of the listing.
 
+    >>> from datetime import UTC
     >>> tree = ShardTree.of("orders", datetime.now(UTC), [Shard("b", parent_id="a"), Shard("a")])
     >>> print(tree)
     a    closed
