@@ -90,6 +90,16 @@ def test_type_checkers_find_each_name_where_it_is_imported_from() -> None:
     assert imports == home | {"rxddbstream.testing": "testing"}
 
 
+def test_nobody_inside_imports_the_face() -> None:
+    package = Path(rxddbstream.__file__).parent
+    for path in package.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                assert "rxddbstream" not in {name.name for name in node.names}, path
+            elif isinstance(node, ast.ImportFrom) and node.module == "rxddbstream":
+                assert not {name.name for name in node.names} & set(rxddbstream.__all__), path
+
+
 PACKAGES = [
     "rxddbstream",
     *(module.name for module in pkgutil.walk_packages(rxddbstream.__path__, "rxddbstream.") if module.ispkg),
