@@ -12,8 +12,9 @@ import importlib
 # Type checkers read `__init__.pyi` in place of this file: there each name has its type.
 _NAMES = {
     "checkpoints.dynamodb": "DynamoDBCheckpoints",
+    "checkpoints.memory": "MemoryCheckpoints",
     "checkpoints.sqlite": "SqliteCheckpoints",
-    "checkpoints.store": "CheckpointStore MemoryCheckpoints",
+    "checkpoints.store": "CheckpointStore",
     "consume": "aiterate iterate run",
     "model.change": "Change",
     "model.events": "Checkpointed Event Gap Retrying ShardClosed ShardOpened Throttled",

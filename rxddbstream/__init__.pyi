@@ -1,8 +1,8 @@
 from rxddbstream import testing as testing
 from rxddbstream.checkpoints.dynamodb import DynamoDBCheckpoints as DynamoDBCheckpoints
+from rxddbstream.checkpoints.memory import MemoryCheckpoints as MemoryCheckpoints
 from rxddbstream.checkpoints.sqlite import SqliteCheckpoints as SqliteCheckpoints
 from rxddbstream.checkpoints.store import CheckpointStore as CheckpointStore
-from rxddbstream.checkpoints.store import MemoryCheckpoints as MemoryCheckpoints
 from rxddbstream.consume import aiterate as aiterate
 from rxddbstream.consume import iterate as iterate
 from rxddbstream.consume import run as run

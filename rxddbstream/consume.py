@@ -1,7 +1,7 @@
 """Subscribing and waiting: `run()`, a `for` loop, an `async for` loop.
 
 RxPY's own `run()` and `await` do not dispose what they subscribed to, and can hang at exit. These dispose,
-have the last checkpoints written, and leave no thread behind.
+have the last checkpoints written, and give their threads half a second to end.
 """
 
 from __future__ import annotations
@@ -74,7 +74,8 @@ def run(source: Observable[T], on_next: Callable[[T], object] | None = None) -> 
 
     Raises:
         BaseException: what the stream ended with, or what `on_next` raised.
-        KeyboardInterrupt: on Ctrl-C, after the subscription was disposed and its threads have ended.
+        KeyboardInterrupt: on Ctrl-C, after the subscription was disposed, and its threads had half a second
+        to end.
 
     >>> import reactivex
     >>> run(reactivex.of(1, 2), print)

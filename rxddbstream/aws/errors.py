@@ -1,4 +1,7 @@
-"""What botocore raises, as errors of this library with a message that says what to do."""
+"""What botocore raises, as errors of this library with a message that says what to do.
+
+A `TransientError` is retried by whoever made the call. No other error is.
+"""
 
 from __future__ import annotations
 

@@ -5,6 +5,10 @@
     1 AFTER_SEQUENCE_NUMBER 0000000000000000000000000000000000000123
     2 SHARD_END                                          all is done
 
+Each is kept by its shard's ID. Beside them, as times: `*start`, where shards without a text begin (or
+TRIM_HORIZON), `*began`, when the first run began, `*seen`, when the consumer was last alive, and `*windows
+NAME`, the watermark at which the window operator of that name had emitted its windows.
+
 The text of a later position sorts after that of an earlier one. So a store that only ever replaces a text
 by a greater one never moves backwards, and need not know what the texts mean.
 """

@@ -1,8 +1,8 @@
 """What may be checkpointed: how far a shard's changes are done, without a hole.
 
-A change is done when the observer's `on_next` has returned, unless somebody holds it: a buffer, a
-window, another thread. Then it is done when it was released as often as it was held. The frontier of a
-shard is the last done change below the oldest held one:
+A change is done when the observer's `on_next` has returned (`reading/delivery.py` says so), unless somebody
+holds it: a buffer, a window, another thread. Then it is done when it was released as often as it was held.
+The frontier of a shard is the last done change below the oldest held one:
 
     delivered   1   2   3   4   5   6
     held                3       5

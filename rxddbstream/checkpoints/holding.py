@@ -1,4 +1,4 @@
-"""Holding an element: the changes in it do not count as done until they are released."""
+"""Holding an element: each change in it is held by its origin, which is its shard's frontier."""
 
 from __future__ import annotations
 

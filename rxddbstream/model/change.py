@@ -1,10 +1,10 @@
-"""A change of an item, and a page of them."""
+"""A change of an item. It decodes its record no further than it is asked for: see `record.py`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from rxddbstream.errors import DecodeError
 from rxddbstream.model.origin import Origin
@@ -202,17 +202,3 @@ def place_of(change: Change) -> str:
     'change 100 of shard shard-1'
     """
     return f"change {change.sequence_number} of shard {change.shard_id}"
-
-
-class Page(NamedTuple):
-    """What one GetRecords call brought: changes of one shard, in order, at least one.
-
-    Attributes:
-        shard_id: the shard.
-        changes: the changes.
-        origin: the reading that they came from, which is told of their delivery.
-    """
-
-    shard_id: str
-    changes: list[Change]
-    origin: Origin

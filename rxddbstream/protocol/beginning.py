@@ -1,10 +1,10 @@
-"""Where a consumer begins to read: what "latest" and a start mean for each shard is decided here, once.
+"""Where a consumer begins to read: which time "latest" and a start stand for is decided here, once.
 
 * LATEST is a place only at the moment at which the service is asked for it. Wherever that moment must be
   named again, it is the service's time of the run's first listing: in a checkpoint, for a new iterator. Where
   the first answers came after `subscribe` had returned, it is the time of subscribing.
 * LATEST holds for the shards that are open then. What was closed by then is done, and what is found later
-  begins at its oldest change (see `lineage.py`).
+  begins at its oldest change: that is up to `lineage.py`.
 * What an earlier run has kept comes before what this one is asked for.
 """
 

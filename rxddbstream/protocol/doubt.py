@@ -5,13 +5,18 @@
 * A shard that is read while the listing still shows it may be gone already, and one that is new may not be
   readable yet: ResourceNotFoundException is believed when it comes `DENIALS_BELIEVED` times in a row, over
   `DENIED_FOR`. That the listing lacks the shard proves nothing: it may be late.
+
+This is about a shard that is being read. Of one that no listing has shown, a single denial is enough, and
+one that listings have lacked for long is forgotten: both in `lineage.py`.
 """
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-DENIALS_BELIEVED = 5  # where a clock jumps; with the waits between them, it takes ten to come to `DENIED_FOR`
+# With the waits between them it takes about ten to come to `DENIED_FOR`. Fewer than five are not believed
+# even where the service's clock jumps.
+DENIALS_BELIEVED = 5
 DENIED_FOR = timedelta(seconds=20)
 CUT_ANSWERS_BELIEVED = 100  # ten came in a row by chance where three answers in five were cut
 

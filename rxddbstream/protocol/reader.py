@@ -41,7 +41,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from enum import Enum, auto
 
-from rxddbstream.model.change import Change, Page
+from rxddbstream.model.change import Change
 from rxddbstream.model.events import Gap
 from rxddbstream.model.messages import (
     Answer,
@@ -55,6 +55,7 @@ from rxddbstream.model.messages import (
     Request,
 )
 from rxddbstream.model.origin import Origin
+from rxddbstream.model.page import Page
 from rxddbstream.model.position import After, AtTime, Latest, Position, TrimHorizon
 from rxddbstream.model.shard import Shard, outlived_retention
 from rxddbstream.protocol.beginning import Beginning

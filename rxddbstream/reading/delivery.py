@@ -16,7 +16,8 @@ from reactivex.disposable import CompositeDisposable, Disposable, SingleAssignme
 from reactivex.scheduler import CurrentThreadScheduler
 
 from rxddbstream.aws.client import StreamClient
-from rxddbstream.model.change import Change, Page
+from rxddbstream.model.change import Change
+from rxddbstream.model.page import Page
 from rxddbstream.model.position import Position
 from rxddbstream.model.shard import Shard
 from rxddbstream.scheduling.pool import TimerPoolScheduler

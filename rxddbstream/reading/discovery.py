@@ -1,9 +1,9 @@
-"""A stream as an Observable of its shards: lists them, and emits each one when it may be read.
+"""Which shards may be read, and when: lists them, and hands each to the outlet when it may start.
 
-The work is one process, written as a generator that yields how long it waits, and stepped on a scheduler.
-It runs apart from the polls, which a slow subscriber can hold up.
+The work is one coroutine, a generator that yields how long it waits, and is stepped on a scheduler. It runs
+apart from the polls, which a slow subscriber can hold up.
 
-    connect -> list -> emit what is ready -> wait -> ask for what is missing -> emit what is ready -> ...
+    connect -> list -> hand on what is ready -> wait -> ask for what is missing -> hand on what is ready ...
 
 What is missing are children of shards that have ended, and parents that hold back a child. They are
 asked for with backoff until they show up. A slow full listing is the safety net.

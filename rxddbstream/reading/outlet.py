@@ -1,8 +1,8 @@
-"""Opening a shard: where discovery's work ends, and reading begins.
+"""Where shards go once they may be read: into this process, or shared out among several.
 
 Discovery decides *who may start* and hands each shard to an outlet, which tells it when the shard was read to
-its end. In one process the outlet is a call: `LocalOutlet` reads the shard here. What shares shards out among
-several processes stands in the same place.
+its end. In one process the outlet is a call: `LocalOutlet` reads the shard here. A table of leases,
+for several processes that share a stream, can stand in the same place.
 """
 
 from __future__ import annotations

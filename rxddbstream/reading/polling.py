@@ -15,10 +15,11 @@ from reactivex.disposable import MultipleAssignmentDisposable
 
 from rxddbstream.checkpoints.frontier import Frontier
 from rxddbstream.errors import TransientError
-from rxddbstream.model.change import Change, Page
+from rxddbstream.model.change import Change
 from rxddbstream.model.events import Gap, ShardClosed, ShardOpened
 from rxddbstream.model.messages import Answer, GetIterator, GetRecords, Iterator, LookUp, Request
 from rxddbstream.model.origin import Origin
+from rxddbstream.model.page import Page
 from rxddbstream.model.position import Latest
 from rxddbstream.protocol.lineage import Ready
 from rxddbstream.protocol.pacing import backoff

@@ -1,4 +1,8 @@
-"""Calls that fail in passing: how long to wait, and who is told."""
+"""Whether a failed call is made again, after how long, and who is told.
+
+Only a `TransientError` is: which errors of botocore are one stands in `aws/errors.py`. The loops that make
+the call again are in `calls.py`, for discovery, and in `polling.py`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,10 @@
-"""The public way in: `changes()` and `shards()`."""
+"""The public way in: `changes()` and `shards()`; and how a subscription is put together, on which threads.
+
+Shards are polled on `scheduler=`, else on the scheduler that `subscribe` was given, else on a pool of 16
+threads of the subscription's own. Discovery and the writing of checkpoints share the pool's `control`, a
+thread of its own, which busy polls cannot delay; other schedulers have none, and do both. The first step of
+discovery runs on the thread that subscribes.
+"""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from reactivex.disposable import Disposable
 
 from rxddbstream.aws.client import StreamClient
 from rxddbstream.consume import run
-from rxddbstream.model.change import Page
+from rxddbstream.model.page import Page
 from rxddbstream.protocol.pacing import Poll
 from rxddbstream.reading.calls import Calls
 from rxddbstream.reading.delivery import ShardStream

@@ -1,7 +1,8 @@
 """Event-time progress: up to which creation time all changes of a stream have been read.
 
 Each shard has a progress of its own, its changes' creation times. The stream's watermark is the smallest
-of them: of a change that is older, it says that it comes late.
+of them: of a change that is older, it says that it comes late. What closes at it is in `aligned.py` and
+`sessions.py`.
 
     shard a      1    4         9                progress 9
     shard b         3      5                     progress 5, the slowest: the watermark

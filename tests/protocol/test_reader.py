@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rxddbstream.model.change import Page
 from rxddbstream.model.events import Gap
 from rxddbstream.model.messages import (
     Answer,
@@ -22,6 +21,7 @@ from rxddbstream.model.messages import (
     LookUp,
     Records,
 )
+from rxddbstream.model.page import Page
 from rxddbstream.model.position import After, AtTime, Latest, Position, TrimHorizon
 from rxddbstream.model.shard import Shard
 from rxddbstream.protocol.beginning import Beginning

@@ -23,7 +23,8 @@ from rxddbstream.aws.client import StreamClient
 from rxddbstream.aws.parser import RecordJSON
 from rxddbstream.checkpoints.codec import to_text
 from rxddbstream.errors import CaptureError, ConfigurationError
-from rxddbstream.model.change import Change, Page
+from rxddbstream.model.change import Change
+from rxddbstream.model.page import Page
 from rxddbstream.model.position import Latest, Position
 from rxddbstream.model.record import encodable, on_one_line
 from rxddbstream.reading.delivery import ShardStream, merge_shards

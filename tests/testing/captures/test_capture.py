@@ -36,8 +36,8 @@ from rxddbstream.aws.client import StreamClient
 from rxddbstream.aws.parser import _PAGE
 from rxddbstream.cli.arguments import parse
 from rxddbstream.errors import CaptureError, CaptureUnreadable, ConfigurationError, StreamDisabled
-from rxddbstream.model.change import Page
 from rxddbstream.model.origin import Origin
+from rxddbstream.model.page import Page
 from rxddbstream.model.position import TrimHorizon
 from rxddbstream.model.shard import Shard
 from rxddbstream.reading.delivery import ShardStream
