@@ -1,0 +1,69 @@
+"""What tests of checkpoint stores share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from reactivex.testing import TestScheduler
+from support.reading import Reader
+
+import rxddbstream as rxd
+from rxddbstream.errors import TransientError
+from rxddbstream.testing import SimulatedStream
+
+STREAM = "arn:aws:dynamodb:us-east-1:123456789012:table/orders/stream/2026-01-31T12:00:00.000"
+OTHER = STREAM.replace("orders", "orders-2")
+FIRST, SECOND, THIRD = "1 AFTER 0009", "1 AFTER 0010", "2 SHARD_END"
+TABLE = "checkpoints"
+
+
+def ready(store: rxd.CheckpointStore, stream: str = STREAM) -> dict[str, str]:
+    """Load as the library does: again, as long as it may help."""
+    for _ in range(10):
+        try:
+            return dict(store.load(stream))
+        except TransientError:
+            continue
+    raise AssertionError("never ready")
+
+
+def dynamodb_store(client: Any, consumer: str = "mailer") -> rxd.DynamoDBCheckpoints:
+    return rxd.DynamoDBCheckpoints(TABLE, consumer=consumer, client=client)
+
+
+def subscribed(sim: SimulatedStream, scheduler: TestScheduler, store: Any, **options: Any) -> Reader:
+    return Reader(sim, scheduler, {"checkpoints": store, "start": "trim_horizon", **options})
+
+
+class Own:
+    """A store as a person would write one; fails as told."""
+
+    period = 5.0
+    count = 1000
+
+    def __init__(self) -> None:
+        self.kept: dict[str, str] = {}
+        self.log: list[str] = []
+        self.fail: dict[str, list[Exception]] = {}
+
+    def load(self, stream: str) -> dict[str, str]:
+        self._called("load")
+        return self.kept
+
+    def save(self, stream: str, positions: Any) -> None:
+        self._called("save")
+        for shard_id, position in positions.items():
+            self.kept[shard_id] = max(position, self.kept.get(shard_id, ""))
+
+    def forget(self, stream: str, shard_ids: Any) -> None:
+        self._called("forget")
+        for shard_id in shard_ids:
+            del self.kept[shard_id]
+
+    def close(self, stream: str) -> None:
+        self._called("close")
+
+    def _called(self, name: str) -> None:
+        self.log.append(name)
+        if self.fail.get(name):
+            raise self.fail[name].pop(0)
