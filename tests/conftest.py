@@ -25,7 +25,14 @@ from support.dynamodb_local import ACCESS_KEY, RACING, REGION, SECRET_KEY, Dynam
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
 
+
 LOCAL_FIXTURES = {"dynamodb_local", "racing_dynamodb_local", "scenario"}
+
+
+def pytest_configure() -> None:
+    """Have Ctrl-C heard, also by what the tests start: a background job of a shell ignores it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 # First, so that `-m local` sees the marker.
