@@ -8,12 +8,15 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from hypothesis import settings
@@ -27,6 +30,7 @@ settings.load_profile("no deadline")
 
 
 LOCAL_FIXTURES = {"dynamodb_local", "racing_dynamodb_local", "scenario"}
+SYSTEM = Path(__file__).with_name("system")
 
 
 def pytest_configure() -> None:
@@ -35,12 +39,14 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-# First, so that `-m local` sees the marker.
+# First, so that `-m` sees the markers.
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if LOCAL_FIXTURES & _fixtures(item):
             item.add_marker("local")
+        if SYSTEM in item.path.parents or item.get_closest_marker("local"):
+            item.add_marker("system")
         if "scenario" in _fixtures(item):
             item.add_marker(pytest.mark.timeout(300))
     # When the scenarios have had time to end; then what needs the racing clock without a load.
@@ -77,6 +83,19 @@ def no_thread_left() -> Iterator[None]:
         if time.monotonic() > deadline:
             pytest.fail("threads alive 2 s after the test:\n" + "\n".join(map(_where, left)))
         time.sleep(0.01)
+
+
+@pytest.fixture(autouse=True)
+def no_process_of_the_quick_part(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fails a test that starts a process, unless it is marked as one that does."""
+    with pytest.MonkeyPatch.context() as patch:
+        if not request.node.get_closest_marker("system"):
+            patch.setattr(subprocess, "Popen", _refused)
+        yield
+
+
+def _refused(*_: object, **__: object) -> NoReturn:
+    pytest.fail("a test that starts a process has the marker `system`")
 
 
 def _must_end(thread: threading.Thread) -> bool:

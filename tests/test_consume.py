@@ -643,6 +643,7 @@ SCRIPT = """
 """
 
 
+@pytest.mark.system
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT to another process")
 @pytest.mark.parametrize(
     "body",

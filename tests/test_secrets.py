@@ -280,6 +280,7 @@ def test_windows_and_their_keys_are_in_no_checkpoint_file(world: World, tmp_path
 # The command line
 
 
+@pytest.mark.system
 def test_the_command_lines_log(tmp_path: Path) -> None:
     """With -v: all that the library and the command log."""
     logging.getLogger("werkzeug").setLevel(logging.CRITICAL)

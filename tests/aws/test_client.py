@@ -731,6 +731,7 @@ def test_connecting_takes_nothing_but_the_stream_by_position() -> None:
     assert kinds[1:] == [inspect.Parameter.KEYWORD_ONLY] * (len(kinds) - 1)
 
 
+@pytest.mark.system
 @pytest.mark.parametrize(
     ("config", "kind"),
     [
@@ -795,6 +796,7 @@ def test_a_message_of_botocores_that_ends_in_a_full_stop_is_given_no_second_one(
         connect(ARN, now=our_time, region_name="eu_west_1")
 
 
+@pytest.mark.system
 def test_without_a_handler_the_log_is_silent():
     script = "import rxddbstream, logging; rxddbstream.changes; logging.getLogger('rxddbstream').error('x')"
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

@@ -14,6 +14,7 @@ from benchmarks.server import Content
 from benchmarks.table import Row, as_markdown, as_text, at_least, at_most
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("contender", ["rxddbstream", "boto3", "floor"])
 def test_a_contender_counts_every_record(contender: str) -> None:
     content = Content(shards=2, pages=2)
@@ -24,11 +25,13 @@ def test_a_contender_counts_every_record(contender: str) -> None:
     assert result.threads >= 2
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("task", ["touch_all", "batches"])
 def test_what_is_done_with_the_records_loses_none(task: str) -> None:
     drain(Job("rxddbstream", task), Content(pages=2))
 
 
+@pytest.mark.system
 @pytest.mark.parametrize(
     ("contender", "task"),
     [

@@ -140,6 +140,7 @@ CUT_ANSWERS = {
 }
 
 
+@pytest.mark.system
 @pytest.mark.timeout(900)  # to find the smallest failing case takes minutes, and must not be interrupted
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @example(**CUT_ANSWERS)

@@ -56,6 +56,7 @@ def test_a_second_consumer_in_this_process_is_refused(store, path):
     assert rxd.SqliteCheckpoints(path).load(STREAM) == {"shard-1": SECOND}
 
 
+@pytest.mark.system
 def test_a_second_consumer_in_another_process_is_refused(store, path):
     assert "CheckpointLocked: checkpoint file" in load_in_another_process(path)
     store.save(STREAM, {"shard-1": SECOND})
@@ -63,6 +64,7 @@ def test_a_second_consumer_in_another_process_is_refused(store, path):
     assert load_in_another_process(path) == ""
 
 
+@pytest.mark.system
 def test_whoever_is_refused_does_not_unlock_the_file(store, path):
     # A process that closes a file loses its locks on it, those of its other connections, too.
     with pytest.raises(CheckpointLocked):
@@ -77,6 +79,7 @@ def test_a_file_reached_by_another_name_is_the_same_file(store, path):
         rxd.SqliteCheckpoints(link).load(STREAM)
 
 
+@pytest.mark.system
 def test_a_killed_process_leaves_no_lock_and_loses_nothing(path):
     command = [sys.executable, "-c", SAVE_AND_STAY, str(path), STREAM]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
@@ -110,6 +113,7 @@ def test_a_file_that_is_damaged_or_not_ours_is_refused_and_left_as_it_is(path, s
     assert contents(path.parent) == before
 
 
+@pytest.mark.system
 def test_a_page_that_was_cut_by_a_crash_is_mended(path):
     script = f"{SAVE_AND_STAY.partition('print')[0]} import os; os.kill(os.getpid(), 9)"
     subprocess.run([sys.executable, "-c", script, str(path), STREAM])
@@ -153,6 +157,7 @@ def load_as_nobody(path: Path) -> str:
         return pipe.read()
 
 
+@pytest.mark.system
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="of POSIX")
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # fork in a process with threads
 def test_a_file_that_may_only_be_read_is_left_as_it_is():

@@ -25,6 +25,7 @@ def table(endpoint: str) -> Table:
     return table
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("name", ["file", "file.gz"])
 def test_what_is_captured_is_printed_as_the_table_is(name: str, table: Table, tmp_path: Path) -> None:
     file = str(tmp_path / name)
@@ -44,6 +45,7 @@ def test_what_is_captured_is_printed_as_the_table_is(name: str, table: Table, tm
     assert [change.record for change in replayed(Path(file)).items] == table.records()
 
 
+@pytest.mark.system
 def test_ctrl_c_ends_it_with_a_whole_file(table: Table, tmp_path: Path) -> None:
     file = tmp_path / "file.gz"
     where = ("--endpoint-url", table.endpoint)
@@ -65,6 +67,7 @@ def test_ctrl_c_ends_it_with_a_whole_file(table: Table, tmp_path: Path) -> None:
     assert len(replayed(file).items) == 4
 
 
+@pytest.mark.system
 def test_it_does_not_overwrite_unless_forced(table: Table, tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("dear diary")
@@ -79,6 +82,7 @@ def test_it_does_not_overwrite_unless_forced(table: Table, tmp_path: Path) -> No
     assert len(replayed(file).items) == 2
 
 
+@pytest.mark.system
 def test_nothing_is_left_of_a_capture_that_did_not_begin(endpoint: str, tmp_path: Path) -> None:
     status, _, err = run("capture", "nowhere", str(tmp_path / "file"), "--endpoint-url", endpoint)
     assert status == 1
@@ -88,6 +92,7 @@ def test_nothing_is_left_of_a_capture_that_did_not_begin(endpoint: str, tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.system
 def test_a_cut_file_is_printed_with_a_warning(tmp_path: Path) -> None:
     file, scheduler = tmp_path / "file", clock()
     sim = SimulatedStream(scheduler=scheduler)
@@ -101,6 +106,7 @@ def test_a_cut_file_is_printed_with_a_warning(tmp_path: Path) -> None:
     assert err.count("was cut") == 1
 
 
+@pytest.mark.system
 def test_what_cannot_be_replayed(tmp_path: Path) -> None:
     file = tmp_path / "file"
     assert run("replay", str(file)) == (1, [], f"rxddbstream: error: {file}: No such file or directory\n")

@@ -20,6 +20,8 @@ from support.commandline import Table, run
 
 import rxddbstream as rxd
 
+pytestmark = pytest.mark.system
+
 Command = Callable[..., tuple[int, list[str], str]]
 
 

@@ -66,6 +66,7 @@ def summaries(table: Table) -> list[str]:
 # What is printed
 
 
+@pytest.mark.system
 def test_summary(table: Table) -> None:
     status, out, err = run(table.name, "--print-summary", *WHOLE, "--endpoint-url", table.endpoint)
     assert status == 0
@@ -74,18 +75,21 @@ def test_summary(table: Table) -> None:
     assert err == f"Starting watcher for shard: {table.shard_id()}\n"
 
 
+@pytest.mark.system
 def test_record_is_the_default_and_is_what_boto3_returns(table: Table) -> None:
     status, out, _ = run(table.arn, *WHOLE, "--endpoint-url", table.endpoint)
     assert status == 0
     assert out == reprs(table)
 
 
+@pytest.mark.system
 def test_record_and_summary_in_this_order_however_they_are_given(table: Table) -> None:
     status, out, _ = run(table.name, "-ps", "-pr", *WHOLE, AWS_ENDPOINT_URL=table.endpoint)
     both = zip(reprs(table), summaries(table), strict=True)
     assert (status, out) == (0, [line for pair in both for line in pair])
 
 
+@pytest.mark.system
 def test_json_of_every_kind_of_value(own_table: Table) -> None:
     own_table.put(
         picture={"B": b"\x00\xff"},
@@ -124,6 +128,7 @@ def test_json_of_every_kind_of_value(own_table: Table) -> None:
 # Where it starts and ends
 
 
+@pytest.mark.system
 def test_ends_after_n_changes(table: Table) -> None:
     status, out, _ = run(
         table.name, "-ps", "-n", "2", "--start", "trim-horizon", "--endpoint-url", table.endpoint
@@ -164,6 +169,7 @@ def test_nothing_to_read_is_said_with_what_may_have_been_meant(
         assert capsys.readouterr().err == ""
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("when", ["15m", "minutes ago"])
 def test_starts_in_the_past(table: Table, when: str) -> None:
     if when == "minutes ago":
@@ -174,6 +180,7 @@ def test_starts_in_the_past(table: Table, when: str) -> None:
     assert (status, out) == (0, summaries(table)), err
 
 
+@pytest.mark.system
 def test_prints_new_changes_at_once_until_ctrl_c(own_table: Table) -> None:
     with start(own_table.name, "-ps", "--endpoint-url", own_table.endpoint) as process:
         assert process.stdout is not None
@@ -191,6 +198,7 @@ def test_prints_new_changes_at_once_until_ctrl_c(own_table: Table) -> None:
     assert err == f"Starting watcher for shard: {own_table.shard_id()}\n"
 
 
+@pytest.mark.system
 def test_terminate(table: Table) -> None:
     with start(table.name, "-ps", "--start", "trim-horizon", "--endpoint-url", table.endpoint) as process:
         assert process.stdout is not None
@@ -201,6 +209,7 @@ def test_terminate(table: Table) -> None:
     assert "Traceback" not in err
 
 
+@pytest.mark.system
 def test_closed_pipe_is_a_quiet_end(own_table: Table) -> None:
     own_table.put(n={"N": "0"})
     with start(
@@ -215,6 +224,7 @@ def test_closed_pipe_is_a_quiet_end(own_table: Table) -> None:
         assert process.stderr.read() == f"Starting watcher for shard: {own_table.shard_id()}\n"
 
 
+@pytest.mark.system
 def test_ctrl_c_while_nobody_reads_the_pipe(own_table: Table) -> None:
     own_table.put(text={"S": "x" * 300_000})  # more than a pipe holds
     with start(own_table.name, "--start", "trim-horizon", "--endpoint-url", own_table.endpoint) as process:
@@ -226,6 +236,7 @@ def test_ctrl_c_while_nobody_reads_the_pipe(own_table: Table) -> None:
         assert process.stderr.read() == f"Starting watcher for shard: {own_table.shard_id()}\n"
 
 
+@pytest.mark.system
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no /dev/full")
 def test_full_disk(table: Table) -> None:
     with open("/dev/full", "w") as full:
@@ -243,6 +254,7 @@ def test_full_disk(table: Table) -> None:
 # What goes wrong
 
 
+@pytest.mark.system
 def test_unknown_table(endpoint: str) -> None:
     status, out, err = run("nowhere", "--endpoint-url", endpoint)
     assert (status, out) == (1, [])
@@ -251,6 +263,7 @@ def test_unknown_table(endpoint: str) -> None:
     assert "check its name" in line
 
 
+@pytest.mark.system
 def test_verbose_tells_where_an_error_came_from(endpoint: str) -> None:
     status, _, err = run("nowhere", "-v", "--endpoint-url", endpoint)
     assert status == 1
@@ -258,6 +271,7 @@ def test_verbose_tells_where_an_error_came_from(endpoint: str) -> None:
     assert err.splitlines()[-1].startswith("rxddbstream: error: there is no table")
 
 
+@pytest.mark.system
 def test_table_without_a_stream(endpoint: str) -> None:
     table = Table(endpoint, has_stream=False)
     status, _, err = run(table.name, "--endpoint-url", endpoint)
@@ -267,6 +281,7 @@ def test_table_without_a_stream(endpoint: str) -> None:
     assert f"aws dynamodb update-table --table-name {table.name} --stream-specification" in line
 
 
+@pytest.mark.system
 def test_no_region(table: Table) -> None:
     status, _, err = run(
         table.name, "--endpoint-url", table.endpoint, without=("AWS_DEFAULT_REGION", "AWS_REGION")
@@ -277,6 +292,7 @@ def test_no_region(table: Table) -> None:
     assert "--region" in line
 
 
+@pytest.mark.system
 def test_no_credentials(table: Table) -> None:
     without = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
     status, _, err = run(table.name, "--endpoint-url", table.endpoint, without=without)
@@ -286,6 +302,7 @@ def test_no_credentials(table: Table) -> None:
     assert "aws configure" in line
 
 
+@pytest.mark.system
 def test_no_such_profile(table: Table) -> None:
     status, _, err = run(table.name, "--profile", "nobody")
     assert (status, err.count("\n")) == (2, 1)
@@ -350,6 +367,7 @@ NOBODY = ("--endpoint-url", "http://127.0.0.1:1")
 CHECK = "check --region, --endpoint-url and the network; Ctrl-C ends it\n"
 
 
+@pytest.mark.system
 def test_a_service_that_was_never_reached_is_tried_on_and_what_to_check_is_said_once() -> None:
     failed, advice, again = first_lines_of_error(3, "orders", *NOBODY)
     assert "http://127.0.0.1:1" in failed
@@ -371,6 +389,7 @@ def test_a_mistyped_region_is_said_to_be_one() -> None:
         assert cli_notes.advice(error).startswith("check --region")
 
 
+@pytest.mark.system
 def test_shards_of_a_service_that_cannot_be_reached() -> None:
     status, out, err = run("shards", "orders", *NOBODY)
     assert (status, out) == (1, [])
@@ -445,6 +464,7 @@ def test_notes_tell_of_retries_once_a_second(
     ]
 
 
+@pytest.mark.system
 def test_verbose_tells_what_is_done_and_nothing_twice(table: Table, tmp_path: Path) -> None:
     for begins in ("its oldest change on", f"after {int(table.records()[-1]['dynamodb']['SequenceNumber'])}"):
         file = str(tmp_path / "position")
@@ -469,6 +489,7 @@ def test_verbose_leaves_retries_and_losses_to_the_log(capsys: pytest.CaptureFixt
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("module", ["argparse", "rxddbstream.cli", "reactivex"])
 def test_ctrl_c_while_it_is_starting(module: str, tmp_path: Path) -> None:
     # As if Ctrl-C came in the middle of this import.
@@ -492,6 +513,7 @@ def test_the_command_is_the_module() -> None:
     assert callable(script.load())
 
 
+@pytest.mark.system
 def test_importing_the_package_imports_nothing_that_takes_time() -> None:
     script = "import sys; before = {*sys.modules}; import rxddbstream; print(*{*sys.modules} - before)"
     ended = subprocess.run([sys.executable, "-S", "-c", script], capture_output=True, text=True, check=True)
@@ -520,6 +542,7 @@ def test_help_of_a_command(command: str, capsys: pytest.CaptureFixture[str]) -> 
     assert capsys.readouterr().out.startswith(f"usage: rxddbstream {command} ")
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)], ids=str)
 def test_help_imports_nothing_that_takes_time(command: list[str]) -> None:
     script = f"""if True:
@@ -543,6 +566,7 @@ def test_a_mistyped_command(capsys: pytest.CaptureFixture[str]) -> None:
         assert capsys.readouterr().err.endswith("did you mean `rxddbstream shards`?\n") is question
 
 
+@pytest.mark.system
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no /dev/full")
 @pytest.mark.parametrize("option", ["--help", "--version"])
 def test_a_full_disk_is_no_traceback(option: str) -> None:
@@ -575,11 +599,13 @@ def test_a_table_may_have_a_commands_name() -> None:
         assert (args.command, args.stream) == ("watch", "demo")
 
 
+@pytest.mark.system
 def test_shards_of_a_stream(table: Table) -> None:
     status, out, err = run("shards", table.name, "--endpoint-url", table.endpoint)
     assert (status, out, err) == (0, [f"{table.shard_id()}  open"], "")
 
 
+@pytest.mark.system
 @pytest.mark.parametrize(
     ("line", "completions"),
     [

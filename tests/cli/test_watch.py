@@ -378,6 +378,7 @@ def on(table: Table, *options: str) -> list[str]:
     return [table.name, *options, "--endpoint-url", table.endpoint]
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("option", ["--start", "--since"])
 @pytest.mark.parametrize("end", ["--until-end", "--no-follow"])
 def test_both_names_of_an_option(option: str, end: str, table: Table) -> None:
@@ -387,12 +388,14 @@ def test_both_names_of_an_option(option: str, end: str, table: Table) -> None:
     assert line.endswith(" - REMOVE - PK=test, SK=item")
 
 
+@pytest.mark.system
 def test_a_stream_by_its_arn_and_by_its_tables(table: Table) -> None:
     for stream in (table.arn, table.arn.partition("/stream/")[0]):
         status, out, _ = run(stream, *WHOLE, "-n", "1", "-ps", "--endpoint-url", table.endpoint)
         assert (status, len(out)) == (0, 1)
 
 
+@pytest.mark.system
 def test_ends_after_a_time(own_table: Table) -> None:
     own_table.put(n={"N": "1"})
     status, out, _ = run(*on(own_table, "--since", "trim-horizon", "--for", "1.5s", "-o", "diff"))
@@ -446,18 +449,21 @@ def test_what_comes_while_time_is_up_is_not_done(tmp_path: Path) -> None:
     assert set(first + read(slowly=False)) == set(written)
 
 
+@pytest.mark.system
 def test_silence_is_explained_by_what_was_asked_for(table: Table) -> None:
     status, out, err = run(*on(table, *WHOLE, "--key", "SK=another"))
     assert (status, out) == (0, [])
     assert err.endswith("none of the 3 changes that were read is one of those asked for\n")
 
 
+@pytest.mark.system
 def test_a_mistake_that_shows_with_the_first_change_is_one_of_usage(table: Table) -> None:
     status, out, err = run(*on(table, *WHOLE, "--key", "pk=test"))
     assert (status, out) == (2, [])
     assert err.endswith("error: --key pk=test: the table's key is PK and SK\n")
 
 
+@pytest.mark.system
 def test_in_a_pipe_there_is_no_colour_unless_it_is_asked_for(table: Table) -> None:
     options = on(table, *WHOLE, "-ps")
     for settings in ({}, {"FORCE_COLOR": "1"}):
@@ -470,6 +476,7 @@ def test_in_a_pipe_there_is_no_colour_unless_it_is_asked_for(table: Table) -> No
     assert run(*options, "--color", "always", NO_COLOR="1")[1] == coloured
 
 
+@pytest.mark.system
 def test_on_a_terminal_lines_are_coloured_by_event_and_not_broken(table: Table) -> None:
     for options, first in (
         (["-o", "json"], '\x1b[32m{"event_name":"INSERT"'),
@@ -482,6 +489,7 @@ def test_on_a_terminal_lines_are_coloured_by_event_and_not_broken(table: Table) 
         assert len(terminal.text.splitlines()) == (7 if "diff" in options else 4)
 
 
+@pytest.mark.system
 @pytest.mark.parametrize(
     ("options", "settings"),
     [(["--color", "never"], {}), ([], {"NO_COLOR": "1"}), ([], {"TERM": "dumb"})],
@@ -501,6 +509,7 @@ WITHOUT_RICH = """if True:
 """
 
 
+@pytest.mark.system
 def test_without_rich_there_are_no_colours_and_it_is_said_to_who_wants_them(table: Table) -> None:
     def ended(*options: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-c", WITHOUT_RICH, *on(table, *WHOLE, "-ps", *options)]
@@ -511,6 +520,7 @@ def test_without_rich_there_are_no_colours_and_it_is_said_to_who_wants_them(tabl
     assert 'pip install "rxddbstream[cli]"' in ended("--color", "always").stderr
 
 
+@pytest.mark.system
 def test_ctrl_c_on_a_terminal(own_table: Table) -> None:
     own_table.put(n={"N": "1"})
     with Terminal(*on(own_table, "--since", "trim-horizon", "-ps")) as terminal:
@@ -519,6 +529,7 @@ def test_ctrl_c_on_a_terminal(own_table: Table) -> None:
     assert "Traceback" not in terminal.screen
 
 
+@pytest.mark.system
 def test_head_ends_it_quietly(own_table: Table) -> None:
     for number in range(200):
         own_table.put(n={"N": str(number)}, text={"S": "x" * 2_000})
@@ -531,6 +542,7 @@ def test_head_ends_it_quietly(own_table: Table) -> None:
     assert ended.stderr == f"Starting watcher for shard: {own_table.shard_id()}\n"
 
 
+@pytest.mark.system
 @pytest.mark.skipif(shutil.which("jq") is None, reason="jq is not installed")
 def test_jq_reads_it(table: Table) -> None:
     command = f"{sys.executable} -m rxddbstream {' '.join(on(table, *WHOLE))} -o json | jq -c .new_image.n"
@@ -557,6 +569,7 @@ def test_a_backlog_of_no_time_at_all() -> None:
     assert progress_bar.Backlog(MADE).estimate(Statistics(watermark=MADE), 0.0).part == 1.0
 
 
+@pytest.mark.system
 def test_the_bar_goes_to_the_terminal_and_the_data_to_the_file(table: Table, tmp_path: Path) -> None:
     file = tmp_path / "changes"
     with (
@@ -571,6 +584,7 @@ def test_the_bar_goes_to_the_terminal_and_the_data_to_the_file(table: Table, tmp
     assert terminal.has_its_cursor
 
 
+@pytest.mark.system
 def test_the_bar_stands_below_what_is_printed_and_goes(table: Table) -> None:
     with Terminal(*on(table, *WHOLE, "-o", "json"), columns=60) as terminal:
         assert terminal.wait() == 0
@@ -579,6 +593,7 @@ def test_the_bar_stands_below_what_is_printed_and_goes(table: Table) -> None:
     assert terminal.screen.endswith("\x1b[2K")
 
 
+@pytest.mark.system
 def test_ctrl_c_while_the_bar_is_shown_gives_the_cursor_back(endpoint: str) -> None:
     nobody = ["orders", *WHOLE, "--endpoint-url", "http://127.0.0.1:1"]
     with Terminal(*nobody) as terminal:
@@ -609,6 +624,7 @@ def test_ctrl_c_while_the_bar_is_begun_or_ended_gives_the_cursor_back(
     assert screen.rfind("\x1b[?25h") > screen.rfind("\x1b[?25l") > -1
 
 
+@pytest.mark.system
 def test_no_bar_where_nobody_looks(table: Table) -> None:
     _, _, err = run(*on(table, *WHOLE))
     assert "\x1b" not in err
@@ -617,12 +633,14 @@ def test_no_bar_where_nobody_looks(table: Table) -> None:
 # --- what a script relies on --------------------------------------------------------------------
 
 
+@pytest.mark.system
 def test_a_service_that_was_never_reached_is_a_failure_when_the_time_is_over() -> None:
     status, out, err = run("orders", "-ps", "--for", "1s", "--endpoint-url", "http://127.0.0.1:1")
     assert (status, out) == (1, [])
     assert "retrying" in err
 
 
+@pytest.mark.system
 @pytest.mark.parametrize(("closed", "status"), [(">&-", 0), ("2>&-", 0), (">&- 2>&-", 0)])
 def test_a_descriptor_that_is_closed_is_nobody_who_reads(closed: str, status: int, table: Table) -> None:
     for command in ([*on(table, *WHOLE), "-ps"], ["shards", *on(table)], ["top", *on(table, *WHOLE)]):
@@ -632,6 +650,7 @@ def test_a_descriptor_that_is_closed_is_nobody_who_reads(closed: str, status: in
         assert "Error" not in ended.stdout + ended.stderr
 
 
+@pytest.mark.system
 def test_the_demo_gives_a_program_its_format_alone() -> None:
     status, out, err = run("demo", "-n", "3", "--rate", "50", "-o", "json")
     assert status == 0

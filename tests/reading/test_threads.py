@@ -274,6 +274,7 @@ def start_python(body):
     return process
 
 
+@pytest.mark.system
 def test_ctrl_c_on_a_blocked_main_thread_ends_the_process_within_a_second():
     process = start_python("""
         import threading
@@ -293,6 +294,7 @@ def test_ctrl_c_on_a_blocked_main_thread_ends_the_process_within_a_second():
     assert err == ""
 
 
+@pytest.mark.system
 def test_a_process_that_is_done_does_not_wait_for_a_subscription():
     process = start_python("""
         import time

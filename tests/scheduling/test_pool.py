@@ -545,6 +545,7 @@ class TestTheEnd:
             assert threads_of("test-race") == []
             assert scheduler._ready.qsize() == 1  # the mark of the end, nothing behind it
 
+    @pytest.mark.system
     def test_a_process_exits_at_once(self):
         code = """if True:
             import threading, time

@@ -128,11 +128,14 @@ UNREADABLE = [
     a_row_without_a_name,
     pytest.param(
         left_by_a_crash_and_damaged,
-        marks=pytest.mark.skipif(sys.version_info < (3, 12), reason="SQLite folds the journal in"),
+        marks=[
+            pytest.mark.system,
+            pytest.mark.skipif(sys.version_info < (3, 12), reason="SQLite folds the journal in"),
+        ],
     ),
     truncated_in_its_first_page,
     truncated_in_its_head,
     foreign_database,
     foreign_database_that_is_empty,
-    foreign_database_left_by_a_crash,
+    pytest.param(foreign_database_left_by_a_crash, marks=pytest.mark.system),
 ]

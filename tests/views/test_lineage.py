@@ -364,10 +364,12 @@ def shards_of(endpoint, *arguments, **settings):
     return ended.stdout
 
 
+@pytest.mark.system
 def test_the_command_reads_and_counts(endpoint):
     assert re.fullmatch(r"shardId-\S+  open    3 changes, [\d:to -]+\n", shards_of(endpoint, "--read"))
 
 
+@pytest.mark.system
 def test_the_commands_formats(endpoint):
     [listed] = json.loads(shards_of(endpoint, "--format", "json"))["shards"]
     assert listed == {"id": listed["id"], "parent_id": None, "state": "open", "opened_at": None}

@@ -726,6 +726,7 @@ def run(*arguments: str, without: tuple[str, ...] = (), **settings: str) -> tupl
     return ended.returncode, ended.stdout, ended.stderr
 
 
+@pytest.mark.system
 def test_on_moto(endpoint: str) -> None:
     create_table(endpoint, "on-moto", "KEYS_ONLY")
     status, out, err = run("on-moto", "--endpoint-url", endpoint)
@@ -741,6 +742,7 @@ def test_on_moto(endpoint: str) -> None:
     assert "of-an-item" not in out
 
 
+@pytest.mark.system
 def test_the_page_shows_what_is_printed(endpoint: str) -> None:
     create_table(endpoint, "orders", "NEW_IMAGE")
     [shown] = re.findall(
@@ -763,6 +765,7 @@ def without_what_differs(text: str) -> str:
     return re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+", "TIME", text)
 
 
+@pytest.mark.system
 def test_on_a_terminal_the_states_are_coloured(endpoint: str) -> None:
     nowhere = ("doctor", "nowhere", "--endpoint-url", endpoint)
     with Terminal(*nowhere) as terminal:
@@ -774,6 +777,7 @@ def test_on_a_terminal_the_states_are_coloured(endpoint: str) -> None:
     assert "\x1b" not in terminal.screen
 
 
+@pytest.mark.system
 def test_wrong_everything(endpoint: str) -> None:
     status, out, err = run("nowhere", "--endpoint-url", endpoint)
     assert (status, err) == (1, "")

@@ -291,6 +291,7 @@ def shows(*texts):
     return lambda terminal: all(any(text in line for line in terminal.picture) for text in texts)
 
 
+@pytest.mark.system
 def test_on_a_terminal_it_is_live_follows_its_size_and_ctrl_c_restores_it(whole):
     with Screen(*whole, "--every", "0.2") as terminal:
         terminal.wait_for(shows("7 changes", "shardId-", "calls/s"))
@@ -305,6 +306,7 @@ def test_on_a_terminal_it_is_live_follows_its_size_and_ctrl_c_restores_it(whole)
         assert any("7 changes" in line for line in terminal.last)
 
 
+@pytest.mark.system
 def test_a_new_size_is_drawn_at_once(whole):
     with Screen(*whole, "--every", "3600") as terminal:
         terminal.wait_for(lambda terminal: "SHARD" in terminal.screen)
@@ -313,6 +315,7 @@ def test_a_new_size_is_drawn_at_once(whole):
         assert terminal.end() == 130
 
 
+@pytest.mark.system
 def test_terminate_restores_the_terminal(whole):
     with Screen(*whole) as terminal:
         terminal.wait_for(shows("changes"))
@@ -320,6 +323,7 @@ def test_terminate_restores_the_terminal(whole):
         assert terminal.has_its_cursor
 
 
+@pytest.mark.system
 def test_the_end_of_the_reading_leaves_the_last_picture(whole):
     with Screen(*whole, "-n", "5") as terminal:
         assert terminal.wait() == 0
@@ -327,6 +331,7 @@ def test_the_end_of_the_reading_leaves_the_last_picture(whole):
         assert "\x1b[?1049h" not in terminal.screen or terminal.has_its_cursor
 
 
+@pytest.mark.system
 def test_notes_are_shown_below_and_nothing_else_is_written(whole):
     with Screen(*NOBODY, "--every", "0.2") as terminal:
         terminal.wait_for(shows("retrying", "check --region"), 30)
@@ -365,12 +370,14 @@ def test_a_signal_may_come_at_any_moment_of_a_wait():
     assert raised
 
 
+@pytest.mark.system
 def test_a_picture_in_ages_is_no_overflow(whole):
     with Screen(*whole, "--every", "1e30") as terminal:
         terminal.wait_for("CHANGES")
         assert terminal.end() == 130
 
 
+@pytest.mark.system
 def test_no_color(whole):
     for settings, is_coloured in (({}, True), ({"NO_COLOR": "1"}, False)):
         with Screen(*whole, "--every", "0.2", **settings) as terminal:
@@ -379,6 +386,7 @@ def test_no_color(whole):
             assert bool(re.search(r"\x1b\[[\d;]*3\d", terminal.screen)) is is_coloured
 
 
+@pytest.mark.system
 def test_an_error_is_told_on_a_terminal_as_elsewhere(endpoint):
     with Screen("nowhere", "--endpoint-url", endpoint) as terminal:
         assert terminal.wait() == 1
@@ -395,6 +403,7 @@ def top(*arguments, **settings):
     )
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("end", [("--until-end", "--sort", "lag"), ("-n", "7"), ("--for", "3s")])
 def test_elsewhere_the_table_is_printed_once_at_the_end(whole, end):
     ended = top(*whole, *end, PYTHONIOENCODING="utf-8")
@@ -406,6 +415,7 @@ def test_elsewhere_the_table_is_printed_once_at_the_end(whole, end):
     assert not re.search(r"[\x00-\x09\x0b-\x1f]", ended.stdout)
 
 
+@pytest.mark.system
 def test_a_dumb_terminal_is_none(whole):
     with Screen(*whole, "-n", "7", TERM="dumb") as terminal:
         assert terminal.wait() == 0
@@ -413,6 +423,7 @@ def test_a_dumb_terminal_is_none(whole):
         assert "7 changes" in terminal.screen
 
 
+@pytest.mark.system
 def test_without_rich_it_says_how_to_get_it():
     script = """if True:
         import sys
