@@ -115,17 +115,21 @@ def dynamodb_local(no_real_aws: None) -> Iterator[DynamoDBLocal]:
 
 @pytest.fixture(scope="session")
 def racing_dynamodb_local(no_real_aws: None) -> Iterator[DynamoDBLocal]:
-    """DynamoDB Local with a racing clock: a day passes in 72 s."""
+    """DynamoDB Local with a racing clock: a day passes in 72 s. Who uses it comes last, and it ends then."""
     yield from _started(RACING)
 
 
 def _started(speed: int) -> Iterator[DynamoDBLocal]:
+    _need(speed)
+    with DynamoDBLocal.start(speed) as server:
+        yield server
+
+
+def _need(speed: int) -> None:
     if reason := missing(speed):
         if os.environ.get("RXDDBSTREAM_REQUIRE_LOCAL") == "1":
             pytest.fail(reason)
         pytest.skip(reason)
-    with DynamoDBLocal.start(speed) as server:
-        yield server
 
 
 @pytest.fixture(scope="session")
@@ -134,9 +138,9 @@ def running_scenarios(
 ) -> Iterator[scenarios.Running]:
     """The scenarios that are selected."""
     names = _selected_scenarios(request.session)
-    fixtures = {1: "dynamodb_local", RACING: "racing_dynamodb_local"}
-    servers = {speed: request.getfixturevalue(fixtures[speed]) for speed in scenarios.speeds_for(names)}
-    running = scenarios.Running(names, servers, tmp_path_factory.mktemp("scenarios"))
+    for speed in scenarios.speeds_for(names):
+        _need(speed)
+    running = scenarios.Running(names, tmp_path_factory.mktemp("scenarios"))
     yield running
     running.close()
 

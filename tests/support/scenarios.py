@@ -2,7 +2,8 @@
 
 `conftest.py` starts the scenarios that are selected with the first test, hands a scenario's result to the
 tests that ask for it, and has these tests come last. A process of its own, since other tests change the
-environment, collect garbage and compute meanwhile.
+environment, collect garbage and compute meanwhile. It has its own emulators, which end with the last
+scenario: a racing clock takes half a processor as long as it runs.
 
 Under the racing clock, 1,200 times as fast, a shard is rolled over every 12 s, an iterator lives for 0.75 s,
 a change for 72 s. Each scenario has a table of its own.
@@ -22,7 +23,7 @@ import time
 import traceback
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -471,20 +472,15 @@ def speeds_for(names: Collection[str]) -> set[int]:
 class Running:
     """The process with the scenarios, seen from the tests."""
 
-    def __init__(self, names: Collection[str], servers: dict[int, DynamoDBLocal], directory: Path) -> None:
+    def __init__(self, names: Collection[str], directory: Path) -> None:
         self._directory = directory
         self._log = directory / "log"
-        ports = {speed: server.port for speed, server in servers.items()}
-        order = json.dumps({"directory": str(directory), "names": list(names), "ports": ports})
-        command = [sys.executable, "-W", "error", "-c", "import scenarios; scenarios.main()", order]
+        order = json.dumps({"directory": str(directory), "names": list(names)})
+        command = [sys.executable, "-W", "error", "-m", "support.scenarios", order]
         with self._log.open("wb") as log:
             # In a session of its own, to be ended with all its consumers.
             self._process = subprocess.Popen(
-                command,
-                cwd=Path(__file__).parent.parent,
-                stdin=subprocess.PIPE,
-                stderr=log,
-                start_new_session=True,
+                command, cwd=TESTS, stdin=subprocess.PIPE, stderr=log, start_new_session=True
             )
 
     def result(self, name: str) -> Result:
@@ -516,12 +512,18 @@ def main() -> None:
     """Run the scenarios that standard input's other end wants, until it is closed."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     order = json.loads(sys.argv[1])
-    directory = Path(order["directory"])
-    servers = {
-        int(speed): DynamoDBLocal(port, f"http://127.0.0.1:{port}") for speed, port in order["ports"].items()
-    }
-    for server in servers.values():
-        server.client("dynamodb")  # before there are threads that would each make one
+    names, directory = order["names"], Path(order["directory"])
+    with ExitStack() as stack:
+        servers = {
+            speed: stack.enter_context(DynamoDBLocal.start(speed)) for speed in sorted(speeds_for(names))
+        }
+        for server in servers.values():
+            server.client("dynamodb")  # before there are threads that would each make one
+        run_all(names, servers, directory)
+
+
+def run_all(names: Collection[str], servers: dict[int, DynamoDBLocal], directory: Path) -> None:
+    """Each scenario's result goes to a file by its name."""
     begun = time.monotonic()
 
     def run(name: str) -> None:
@@ -537,11 +539,13 @@ def main() -> None:
         unfinished.rename(directory / f"{name}.json")
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        list(pool.map(run, [name for name in SCENARIOS if name in order["names"]]))
-    for server in servers.values():
-        server.close()
+        list(pool.map(run, [name for name in SCENARIOS if name in names]))
 
 
 def _end_with_parent() -> None:
     os.read(0, 1)  # until it has ended, however that came
     os.killpg(0, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main()
