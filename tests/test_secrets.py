@@ -34,6 +34,7 @@ from rxddbstream.model.change import Change
 from rxddbstream.model.messages import Records
 from rxddbstream.model.position import TrimHorizon
 from rxddbstream.model.record import EncodedRecord
+from rxddbstream.protocol.beginning import Beginning
 from rxddbstream.protocol.reader import ProtocolError, ShardReader
 from rxddbstream.testing import Faults, SimulatedStream
 
@@ -255,7 +256,8 @@ def test_when_botocore_cannot_parse_a_record(world: World) -> None:
 
 
 def test_when_the_library_has_a_mistake_of_its_own() -> None:
-    reader = ShardReader(rxd.Shard("shard-1"), TrimHorizon(), listed_at=NOON, now=NOON, bounded=False)
+    beginning = Beginning(TrimHorizon(), listed_at=NOON, began=NOON)
+    reader = ShardReader(rxd.Shard("shard-1"), TrimHorizon(), beginning)
     with pytest.raises(ProtocolError, match="Records in state") as raised:
         reader.receive(Records([odd_record({"S": SECRET})], None, NOON), NOON)
     assert SECRET not in str(raised.value)
