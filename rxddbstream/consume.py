@@ -19,7 +19,7 @@ from reactivex.disposable import SerialDisposable
 
 from rxddbstream.checkpoints.holding import hold, release
 from rxddbstream.scheduling.pool import TimerPoolScheduler
-from rxddbstream.scheduling.queue import MAX_PENDING, Ended, Handover
+from rxddbstream.scheduling.queue import MAX_PENDING, BoundedQueue, Ended
 
 T = TypeVar("T")
 
@@ -128,27 +128,27 @@ def iterate(source: Observable[T], *, max_pending: int = MAX_PENDING) -> Iterato
 
 
 def _iterate(source: Observable[T], max_pending: int) -> Iterator[T | None]:
-    handover: Handover[T] = Handover(max_pending, hold=hold, release=release)
+    queue: BoundedQueue[T] = BoundedQueue(max_pending, hold=hold, release=release)
     subscription = _Subscription()
     try:
-        subscription.subscribe(source, handover.put, handover.end, handover.end)
+        subscription.subscribe(source, queue.put, queue.end, queue.end)
         yield None
         while True:
             try:
                 # In slices: on Windows an endless wait cannot be interrupted.
-                element = handover.take(timeout=1.0)
+                element = queue.take(timeout=1.0)
             except Empty:
                 continue
             except Ended as end:
-                handover.close()
+                queue.close()
                 subscription.wait()
                 if end.error is not None:
                     raise end.error from None
                 return
             yield element
-            handover.done(element)
+            queue.done(element)
     finally:
-        handover.close()
+        queue.close()
         subscription.dispose()
 
 
@@ -179,14 +179,14 @@ async def aiterate(source: Observable[T], *, max_pending: int = MAX_PENDING) -> 
         with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
             loop.call_soon_threadsafe(arrived.set)
 
-    handover: Handover[T] = Handover(max_pending, hold=hold, release=release, wake=wake)
+    queue: BoundedQueue[T] = BoundedQueue(max_pending, hold=hold, release=release, wake=wake)
     subscription = _Subscription()
 
     def subscribe(*_: object) -> None:
         try:
-            subscription.subscribe(source, handover.put, handover.end, handover.end)
+            subscription.subscribe(source, queue.put, queue.end, queue.end)
         except Exception as error:  # noqa: BLE001 - nobody else would hear of it
-            handover.end(error)
+            queue.end(error)
 
     # Subscribing and disposing may make calls, so they are done in a thread.
     subscription.pool.schedule(subscribe)
@@ -194,7 +194,7 @@ async def aiterate(source: Observable[T], *, max_pending: int = MAX_PENDING) -> 
         while True:
             arrived.clear()
             try:
-                element = handover.take()
+                element = queue.take()
             except Empty:
                 await arrived.wait()
                 continue
@@ -203,7 +203,7 @@ async def aiterate(source: Observable[T], *, max_pending: int = MAX_PENDING) -> 
                     raise end.error from None
                 return
             yield element
-            handover.done(element)
+            queue.done(element)
     finally:
-        handover.close()
+        queue.close()
         await asyncio.shield(asyncio.to_thread(subscription.dispose))

@@ -28,7 +28,7 @@ from rxddbstream.checkpoints.holding import hold, release
 from rxddbstream.errors import AccessDenied
 from rxddbstream.model.change import Change
 from rxddbstream.model.position import After, TrimHorizon
-from rxddbstream.scheduling.queue import Ended, Handover
+from rxddbstream.scheduling.queue import BoundedQueue, Ended
 from rxddbstream.testing import SimulatedStream
 
 QUICK = rxd.Poll(fastest=0.01, slowest=0.05)
@@ -362,25 +362,25 @@ def delivering(frontier, put, number):
 
 def test_a_change_that_is_dropped_because_the_taker_has_gone_is_not_done():
     """The taker goes first, the source is disposed after it: what comes between the two is lost, not done."""
-    one, other = (Frontier(TrimHorizon(), threading.Lock()) for _ in range(2))
-    handover = Handover(max_pending=1, hold=hold, release=release)
-    delivering(one, handover.put, 1)  # the queue is full now
-    thread = threading.Thread(target=delivering, args=(other, handover.put, 1), daemon=True)
+    one, other = (Frontier(TrimHorizon()) for _ in range(2))
+    pending = BoundedQueue(max_pending=1, hold=hold, release=release)
+    delivering(one, pending.put, 1)  # the queue is full now
+    thread = threading.Thread(target=delivering, args=(other, pending.put, 1), daemon=True)
     thread.start()  # waits for room, or finds the taker gone
-    handover.close()
+    pending.close()
     thread.join(5)
     assert not thread.is_alive()
-    delivering(other, handover.put, 2)
+    delivering(other, pending.put, 2)
     assert one.position == other.position == TrimHorizon()
 
 
 def test_an_element_that_is_done_after_the_taker_has_gone_is_not_released():
-    frontier = Frontier(TrimHorizon(), threading.Lock())
-    handover = Handover(max_pending=1, hold=hold, release=release)
-    delivering(frontier, handover.put, 1)
-    change = handover.take()
-    handover.close()
-    handover.done(change)
+    frontier = Frontier(TrimHorizon())
+    pending = BoundedQueue(max_pending=1, hold=hold, release=release)
+    delivering(frontier, pending.put, 1)
+    change = pending.take()
+    pending.close()
+    pending.done(change)
     assert frontier.position == TrimHorizon()
 
 

@@ -13,6 +13,7 @@ from rxddbstream.aws.client import StreamClient
 from rxddbstream.aws.errors import explain
 from rxddbstream.aws.session import client_maker
 from rxddbstream.errors import ConfigurationError, MalformedAnswer, StreamNotEnabled, TableNotFound
+from rxddbstream.scheduling.pool import WORKERS
 
 log = logging.getLogger("rxddbstream")
 log.addHandler(logging.NullHandler())
@@ -27,7 +28,6 @@ def connect(
     region_name: str | None = None,
     profile_name: str | None = None,
     endpoint_url: str | None = None,
-    connections: int = 16,
 ) -> StreamClient:
     """Find the stream of a table, or take a stream's ARN, and be ready to read it.
 
@@ -35,7 +35,6 @@ def connect(
         stream: a table's name or ARN, or a stream's ARN.
         now: the time, for answers that come without one.
         client: a boto3 `dynamodbstreams` client to use; the rest is for making one.
-        connections: how many calls may be under way at once.
 
     Raises:
         TableNotFound, StreamNotEnabled: as they say.
@@ -50,6 +49,7 @@ def connect(
                 "GetRecords answers are decoded by rxddbstream"
             )
         return StreamClient(client, stream if table is None else _newest_stream(client, table), now)
+    connections = WORKERS + 1  # of the workers, and of discovery
     make = client_maker(stream, session, region_name, profile_name, endpoint_url, connections)
     arn = stream if table is None else _latest_stream(make("dynamodb"), table)
     boto = make("dynamodbstreams")

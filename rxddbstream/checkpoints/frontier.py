@@ -14,8 +14,8 @@ that is needed is a dict that remembers the order, and each change costs O(1).
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
-from contextlib import AbstractContextManager
 
 from rxddbstream.model.origin import EventTime, Numbered, Origin
 from rxddbstream.model.position import After, Position
@@ -34,19 +34,16 @@ class Frontier(Origin):
 
     Args:
         start: where the reading of the shard begins.
-        lock: guards it where several threads release; a `threading.Lock`.
         event_time: see `Origin`.
     """
 
     __slots__ = ("_ended", "_held", "_lock", "_start")
 
-    def __init__(
-        self, start: Position, lock: AbstractContextManager[object], event_time: EventTime | None = None
-    ) -> None:
+    def __init__(self, start: Position, event_time: EventTime | None = None) -> None:
         super().__init__(event_time)
         self._start = start
         self._held: OrderedDict[str, _Hold] = OrderedDict()
-        self._lock = lock
+        self._lock = threading.Lock()  # several threads may release
         self._ended = False
 
     def hold(self, change: Numbered) -> bool:

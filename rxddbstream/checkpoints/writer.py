@@ -106,7 +106,7 @@ class Writer:
             unread_at: when the service last answered that there is nothing to deliver yet.
             event_time: how far the subscription has come.
         """
-        frontier = Frontier(start, threading.Lock(), event_time)
+        frontier = Frontier(start, event_time)
         with self._lock:
             self._frontiers[shard_id] = frontier, unread_at
         return frontier
@@ -125,7 +125,7 @@ class Writer:
         if due:
             self._scheduler.schedule(lambda *_: self._write())
 
-    def end(self, shard_id: str) -> None:
+    def give_up(self, shard_id: str) -> None:
         """The service has lost this shard; the next run need not find out again."""
         self._save(Kept(shards={shard_id: None}))
 

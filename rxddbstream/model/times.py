@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from math import inf
+from typing import TypeAlias
+
+Seconds: TypeAlias = float | timedelta
+"""How long, as people may give it: seconds, or a timedelta."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 END_OF_TIME = 1 << 80

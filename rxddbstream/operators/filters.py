@@ -17,9 +17,9 @@ from rxddbstream.model.change import Change
 from rxddbstream.model.diff import Diff, diff_of, has_changed
 from rxddbstream.model.paths import Path, parse_path
 from rxddbstream.model.shard import RETENTION
+from rxddbstream.model.times import Seconds
 from rxddbstream.operators.recent import Recent
 from rxddbstream.patterns.pattern import compile_pattern
-from rxddbstream.windows.definitions import Seconds
 
 
 def where(pattern: Mapping[str, Any]) -> Callable[[Observable[Change]], Observable[Change]]:

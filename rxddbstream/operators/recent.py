@@ -14,6 +14,7 @@ from typing import Generic, TypeVar
 
 from rxddbstream.errors import ConfigurationError
 from rxddbstream.model.change import Change
+from rxddbstream.model.times import Seconds
 
 K = TypeVar("K", bound=Hashable)
 
@@ -35,7 +36,7 @@ class Recent(Generic[K]):
 
     __slots__ = ("_added", "_max_keys", "_now", "_ttl")
 
-    def __init__(self, ttl: float | timedelta | None = None, max_keys: int | None = None) -> None:
+    def __init__(self, ttl: Seconds | None = None, max_keys: int | None = None) -> None:
         seconds = ttl.total_seconds() if isinstance(ttl, timedelta) else inf if ttl is None else ttl
         if not seconds > 0:
             raise ConfigurationError(f"ttl must be more than 0 seconds, not {ttl!r}")

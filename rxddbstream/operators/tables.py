@@ -10,8 +10,8 @@ from reactivex import Observable, defer
 from reactivex import operators as ops
 
 from rxddbstream.model.change import Change
+from rxddbstream.model.times import Seconds
 from rxddbstream.operators.recent import Recent
-from rxddbstream.windows.definitions import Seconds
 
 K = TypeVar("K", bound=Hashable)
 

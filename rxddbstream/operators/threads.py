@@ -11,7 +11,7 @@ from reactivex import Observable, abc
 from reactivex.disposable import CompositeDisposable, Disposable, SerialDisposable
 
 from rxddbstream.checkpoints.holding import hold, release
-from rxddbstream.scheduling.queue import MAX_PENDING, Ended, Handover
+from rxddbstream.scheduling.queue import MAX_PENDING, BoundedQueue, Ended
 
 T = TypeVar("T")
 
@@ -61,11 +61,11 @@ class _Drain:
         self._lock = threading.Lock()
         self._draining = False
         self._awaited = False
-        self._handover: Handover[Any] = Handover(size, hold=hold, release=release, wake=self._wake)
+        self._queue: BoundedQueue[Any] = BoundedQueue(size, hold=hold, release=release, wake=self._wake)
         self._source = SerialDisposable()
 
     def start(self, source: Observable[Any], given: abc.SchedulerBase | None) -> abc.DisposableBase:
-        queue = self._handover
+        queue = self._queue
         # First the queue: a source that waits for room could not be disposed.
         both = CompositeDisposable(Disposable(queue.close), self._source)
         self._source.disposable = source.subscribe(queue.put, queue.end, queue.end, scheduler=given)
@@ -89,7 +89,7 @@ class _Drain:
         for _ in range(self._size):  # then others have their turn on the scheduler
             self._awaited = False
             try:
-                element = self._handover.take()
+                element = self._queue.take()
             except Empty:
                 if self._is_idle():
                     return
@@ -102,7 +102,7 @@ class _Drain:
             except BaseException as error:  # noqa: BLE001 - nothing that an observer raises may be lost
                 self._stop(error)
                 return
-            self._handover.done(element)
+            self._queue.done(element)
         self._schedule()
 
     def _is_idle(self) -> bool:
@@ -117,9 +117,9 @@ class _Drain:
             else:
                 self._observer.on_error(error)  # type: ignore[arg-type]
         finally:
-            self._handover.close()
+            self._queue.close()
 
     def _stop(self, error: BaseException) -> None:
-        self._handover.close()
+        self._queue.close()
         self._source.dispose()
         self._observer.on_error(error)  # type: ignore[arg-type]

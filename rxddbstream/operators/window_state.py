@@ -14,9 +14,9 @@ from reactivex.disposable import CompositeDisposable, Disposable
 from rxddbstream.checkpoints import holding
 from rxddbstream.model.change import Change
 from rxddbstream.model.origin import EventTime, Origin
-from rxddbstream.windows.definitions import Closed, Took, Windower, WindowResult, Windows
+from rxddbstream.windows.base import Closed, Took, WindowResult, Windows
+from rxddbstream.windows.definitions import Windower
 
-A = TypeVar("A")
 K = TypeVar("K")
 R = TypeVar("R")
 log = logging.getLogger("rxddbstream")
@@ -120,7 +120,7 @@ class Windowing(Generic[K, R]):
                 for subscription in self._watermarks:
                     if subscription is not None:
                         subscription.emitted_windows(self._name, watermark)
-                self._release(closed)
+                holding.release(closed.release)
 
     def _emit(self, closed: Closed[K, Change, R]) -> bool:
         """Emit the windows; whether all of them were wanted."""
@@ -130,13 +130,9 @@ class Windowing(Generic[K, R]):
                 return False
         return True
 
-    def _release(self, closed: Closed[K, Change, R]) -> None:
-        for change in closed.release:
-            holding.release(change)
-
     def _complete(self) -> None:
         with self._lock:
             closed = self._windows.advance(inf)
             if self._emit(closed):
-                self._release(closed)
+                holding.release(closed.release)
                 self._observer.on_completed()

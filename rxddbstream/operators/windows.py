@@ -24,8 +24,10 @@ from reactivex.disposable import Disposable
 
 from rxddbstream.errors import ConfigurationError
 from rxddbstream.model.change import Change
+from rxddbstream.model.times import Seconds
 from rxddbstream.operators.window_state import LateObserver, Windowing
-from rxddbstream.windows.definitions import Seconds, Windower, WindowResult, Windows
+from rxddbstream.windows.base import WindowResult, Windows
+from rxddbstream.windows.definitions import Windower
 from rxddbstream.windows.folds import Fold
 from rxddbstream.windows.folds import fold as fold_of
 

@@ -90,6 +90,10 @@ class Beginning:
         subscribed = self.listed_at - after
         return replace(self, start=AtTime(subscribed), began=subscribed, closed_before=())
 
+    def last_answer(self, shard_id: str, now: datetime) -> datetime:
+        """Until when nothing of the shard was lost unseen: when it was last answered of, or now."""
+        return self.last_answers.get(shard_id, now)
+
     @property
     def latest(self) -> AtTime:
         """What LATEST means in this run, wherever it is not asked for at once."""

@@ -35,10 +35,12 @@ class Ready(NamedTuple):
     Attributes:
         shard: the shard.
         position: where to begin.
+        predecessor: the ID of the shard that is read before it, if there is one; see `Lineage.predecessor`.
     """
 
     shard: Shard
     position: Position
+    predecessor: str | None = None
 
 
 class Lineage:
@@ -104,7 +106,7 @@ class Lineage:
         """The shards that may start now and where; each is given out once."""
         ready, self._ready = self._ready, []
         self._reading.update(start.shard.id for start in ready)
-        return ready
+        return [start._replace(predecessor=self.predecessor(start.shard)) for start in ready]
 
     def end(self, shard_id: str, *, short: bool = False) -> None:
         """The shard has been read to its end, and all of it has been delivered.

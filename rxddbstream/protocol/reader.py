@@ -129,7 +129,7 @@ class ShardReader:
         self._looked_up_to: str | None = None
         self._last_read = position.sequence_number if isinstance(position, After) else None
         self._now = now or beginning.listed_at
-        self.last_answer = beginning.last_answers.get(shard.id) or self._now
+        self.last_answer = beginning.last_answer(shard.id, self._now)
         self.lag = 0.0
         self._tip = Tip(seen=isinstance(position, Latest))
         self._doubt = Doubt()
@@ -214,11 +214,11 @@ class ShardReader:
         return None
 
     def _receive_iterator(self, answer: Iterator) -> Gap | None:
-        gap = self._loss_in_silence(answer.answered_at)
+        silent_since = self.last_answer
         self._iterator = answer.value
         self._advance_time(answer.answered_at)
         self.state = State.READING
-        return gap
+        return self._loss_in_silence(silent_since)
 
     def _receive_nothing(self) -> None:
         self._doubt.cut()
@@ -333,10 +333,9 @@ class ShardReader:
             f"what follows {self._last_read or 'its beginning'} {what}",
         )
 
-    def _loss_in_silence(self, answered_at: datetime) -> Gap | None:
+    def _loss_in_silence(self, since: datetime) -> Gap | None:
         # After a sequence number the service would say so. A time, or TRIM_HORIZON, it moves up.
-        self._now = answered_at
-        if isinstance(self._position, After) or not outlived_retention(self.last_answer, answered_at):
+        if isinstance(self._position, After) or not outlived_retention(since, self._now):
             return None
         return self._loss("was not asked for in the 24 hours that the service keeps it")
 

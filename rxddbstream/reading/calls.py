@@ -1,6 +1,6 @@
 """The calls of a discovery, made until they are answered, and those of a shard's polls, made once.
 
-The methods of `Calls` are processes, generators that yield how long they wait; see
+The methods of `Calls` are coroutines: generators that yield how long they wait; see
 `rxddbstream.scheduling.coroutine`.
 """
 
@@ -83,7 +83,7 @@ class Calls:
 
     def until_answered(self, call: Callable[[], T]) -> Generator[Wait, None, T]:
         """Make a call, again as long as it fails in passing."""
-        failures = Failures(self._poll, self._clock)
+        failures = Failures(self._poll, self._clock, self._counts, self._events)
         while True:
             try:
                 return call()
@@ -91,8 +91,6 @@ class Calls:
                 delay = failures.delay_after(error)
                 if delay is None:
                     raise
-                self._counts.retried()
-                failures.report(self._events, None, error, delay)
                 yield Wait(delay)
 
     def connect(self, connect: Callable[[], StreamClient]) -> Generator[Wait, None, None]:

@@ -24,7 +24,8 @@ from rxddbstream.errors import IteratorTrimmed, ShardNotFound, StreamDisabled, S
 from rxddbstream.model.position import TrimHorizon, resolve
 from rxddbstream.model.shard import Shard
 from rxddbstream.protocol.beginning import Beginning
-from rxddbstream.protocol.lineage import Lineage, Ready
+from rxddbstream.protocol.lineage import Lineage
+from rxddbstream.protocol.pacing import backoff
 from rxddbstream.reading.calls import Calls
 from rxddbstream.reading.delivery import ShardStream
 from rxddbstream.reading.options import ReadOptions
@@ -66,27 +67,27 @@ class Discovery:
         self._observer = observer
         self._lock = threading.Lock()  # guards the lineage; never held while calling out
         self._lineage: Lineage
-        self._process: Stepper
+        self._stepper: Stepper
 
     def run(self, scheduler: abc.SchedulerBase) -> abc.DisposableBase:
         """Make the first step at once, so that "latest" means the moment of subscribing."""
         observer = self._observer
         discover = self._discover(self._calls.now(), scheduler.now)
-        self._process = Stepper(discover, scheduler, observer.on_completed, observer.on_error)
-        self._process.start()
+        self._stepper = Stepper(discover, scheduler, observer.on_completed, observer.on_error)
+        self._stepper.start()
         return Disposable(self._dispose)
 
     def _dispose(self) -> None:
-        self._process.dispose()
+        self._stepper.dispose()
         self._outlet.close()
 
     def _shard_ended(self, shard: Shard, short: bool) -> None:
         with self._lock:
             self._lineage.end(shard.id, short=short)
-        self._process.wake()
+        self._stepper.wake()
 
     def _discover(self, subscribed: float, subscribed_at: datetime) -> Generator[Wait, None, None]:
-        """The whole process.
+        """The whole coroutine.
 
         Args:
             subscribed: when it began, by the clock of the calls.
@@ -110,16 +111,16 @@ class Discovery:
         kept = yield from calls.until_answered(partial(outlet.load, calls.client))
         shards, listed_at, listed = yield from calls.list_all()
         beginning = Beginning.of(asked, kept, shards, listed_at)
-        if not self._process.in_first_step:
+        if not self._stepper.in_first_step:
             beginning = beginning.answered_late(timedelta(seconds=listed - subscribed))
         self._lineage = Lineage(beginning.start, began=beginning.began, kept=kept.shards)
         self._lineage.observe(shards)
         ready = self._lineage.take_ready()
-        first = beginning.to_keep(shards, {shard.id: position for shard, position in ready})
+        first = beginning.to_keep(shards, {each.shard.id: each.position for each in ready})
         yield from calls.until_answered(partial(outlet.begin, beginning, first, self._shard_ended))
-        if not self._process.in_first_step:
-            ready = [Ready(shard, beginning.fixed(position)) for shard, position in ready]
-        outlet.open(ready, self._lineage.predecessor)
+        if not self._stepper.in_first_step:
+            ready = [each._replace(position=beginning.fixed(each.position)) for each in ready]
+        outlet.open(ready)
         yield from self._confirm_parents()
 
     def _watch(self) -> Generator[Wait, None, None]:
@@ -141,7 +142,7 @@ class Discovery:
                 return
             due = next_listing
             if missing or nothing_known:
-                due = min(due, last_asked + _ask_again_after(times_asked))
+                due = min(due, last_asked + backoff(times_asked + 1, 1.0, ASK_AGAIN_BASE, ASK_AGAIN_CEILING))
             wait = due - self._calls.now()
             if wait > SHORTEST_WAIT:
                 yield Wait(wait, until_woken=True)
@@ -180,7 +181,7 @@ class Discovery:
     def _open_ready(self) -> None:
         with self._lock:
             ready = self._lineage.take_ready()
-        self._outlet.open(ready, self._lineage.predecessor)
+        self._outlet.open(ready)
 
     def _list_again(self) -> Generator[Wait, None, set[str]]:
         """List all shards; their IDs."""
@@ -227,13 +228,8 @@ class Discovery:
             except (ShardNotFound, IteratorTrimmed):
                 with self._lock:
                     gap = self._lineage.confirm_gone(shard_id, self._calls.client.answered_at)
-                loss = gap and self._outlet.lose(gap)
-                if loss is not None:
-                    raise loss from None
                 if gap is not None:
+                    if (loss := self._outlet.lose(gap)) is not None:
+                        raise loss from None
                     yield from self._calls.until_answered(partial(self._outlet.give_up, shard_id))
                 self._open_ready()
-
-
-def _ask_again_after(times_asked: int) -> float:
-    return min(ASK_AGAIN_CEILING, ASK_AGAIN_BASE * 2.0 ** min(times_asked, 10))

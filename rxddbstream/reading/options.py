@@ -18,7 +18,6 @@ from rxddbstream.model.position import Start, resolve
 from rxddbstream.protocol.bounds import End
 from rxddbstream.protocol.pacing import Poll
 from rxddbstream.reading.events import EventObserver
-from rxddbstream.scheduling.pool import WORKERS
 
 OnGap: TypeAlias = Literal["raise", "skip"]
 
@@ -71,7 +70,6 @@ class Connection:
             region_name=self.region_name,
             profile_name=self.profile_name,
             endpoint_url=self.endpoint_url,
-            connections=WORKERS + 1,  # the discovery calls as well
         )
 
 

@@ -37,8 +37,8 @@ Ended: TypeAlias = Callable[[Shard, bool], None]
 class Outlet(Protocol):
     """Where discovery hands the shards that may be read.
 
-    Its methods are called one at a time, in the order in which they stand here. One that fails in passing is
-    called again; `open`, `lose` and `close` do not fail so.
+    It is called one at a time: `load`, then `begin`, then the others as often as need be, `flush` at last.
+    `close` may come at any point, from any thread. A call that fails with a `TransientError` is made again.
     """
 
     def load(self, client: StreamClient) -> Kept:
@@ -54,12 +54,8 @@ class Outlet(Protocol):
             ended: to be told of each shard's end, from any thread.
         """
 
-    def open(self, ready: Sequence[Ready], predecessor: Callable[[Shard], str | None]) -> None:
-        """These shards may be read.
-
-        Args:
-            predecessor: which shard is read before one.
-        """
+    def open(self, ready: Sequence[Ready]) -> None:
+        """These shards may be read."""
 
     def lose(self, gap: Gap) -> DataTrimmed | None:
         """The service has lost a shard, unread; the error to end with, None to go on."""
@@ -146,13 +142,13 @@ class LocalOutlet:
         if self._writer is not None:
             self._writer.begin(first)
 
-    def open(self, ready: Sequence[Ready], predecessor: Callable[[Shard], str | None]) -> None:
+    def open(self, ready: Sequence[Ready]) -> None:
         # All of them, before any is read: else the first one's watermark would run off alone.
-        self._progress.opened(ready, self._subscription.beginning, predecessor)
-        for start in ready:
-            found = pages(self._subscription, start)
+        self._progress.opened(ready, self._subscription.beginning)
+        for each in ready:
+            found = pages(self._subscription, each)
             self._observer.on_next(
-                ShardStream(start.shard, start.position, found, self._client, self._observer.on_error)
+                ShardStream(each.shard, each.position, found, self._client, self._observer.on_error)
             )
 
     def lose(self, gap: Gap) -> DataTrimmed | None:
@@ -160,7 +156,7 @@ class LocalOutlet:
 
     def give_up(self, shard_id: str) -> None:
         if self._writer is not None:
-            self._writer.end(shard_id)
+            self._writer.give_up(shard_id)
 
     def forget(self, shard_ids: Collection[str]) -> None:
         if self._writer is not None:

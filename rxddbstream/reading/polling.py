@@ -33,7 +33,7 @@ DOUBT_CEILING = 5.0  # seconds between two doubtful answers, of which some take 
 LOOK_UP_INTERVAL = 0.5  # seconds between two pages of a look-up; an account may ask for ten a second
 
 
-def pages(shared: Subscription, start: Ready) -> Observable[Page]:
+def pages(subscription: Subscription, start: Ready) -> Observable[Page]:
     """A shard's pages, from where it starts to its end.
 
     ::
@@ -43,7 +43,7 @@ def pages(shared: Subscription, start: Ready) -> Observable[Page]:
     """
 
     def subscribe(observer: abc.ObserverBase[Page], _: abc.SchedulerBase | None = None) -> abc.DisposableBase:
-        return _Poller(shared, start, observer).start()
+        return _Poller(subscription, start, observer).start()
 
     return Observable(subscribe)
 
@@ -58,8 +58,8 @@ class _Poller:
                   call 2 ── (waits) ────┘   call 3 ── (waits) ──
     """
 
-    def __init__(self, shared: Subscription, start: Ready, observer: abc.ObserverBase[Page]) -> None:
-        self._shared = shared
+    def __init__(self, subscription: Subscription, start: Ready, observer: abc.ObserverBase[Page]) -> None:
+        self._subscription = subscription
         self._position = start.position
         self._observer = observer
         self._next_tick = MultipleAssignmentDisposable()
@@ -68,27 +68,30 @@ class _Poller:
         self._ahead: tuple[Request, Answer | Exception] | None = None
         self._opened = False
         self._last_change: Change | None = None
-        self._calls = ShardCalls(shared.client, start.shard.id, shared.progress.counts)
-        self._failures = Failures(shared.options.poll, shared.turns.clock)
-        beginning = shared.beginning
-        last_answer = beginning.last_answers.get(start.shard.id)
-        self._unread_at = last_answer or shared.client.answered_at  # when nothing had been delivered yet
-        self._origin = Origin(shared.progress)
+        shard, options, counts = start.shard, subscription.options, subscription.progress.counts
+        self._calls = ShardCalls(subscription.client, shard.id, counts)
+        self._failures = Failures(
+            options.poll, subscription.turns.clock, counts, subscription.events, shard.id
+        )
+        now = subscription.client.answered_at
+        # When nothing had been delivered yet.
+        self._unread_at = subscription.beginning.last_answer(shard.id, now)
+        origin = Origin(subscription.progress)
         self._frontier: Frontier | None = None
-        if shared.writer is not None:
-            self._origin = self._frontier = shared.writer.frontier(
-                start.shard.id,
-                beginning.fixed(start.position),
+        if subscription.writer is not None:
+            origin = self._frontier = subscription.writer.frontier(
+                shard.id,
+                subscription.beginning.fixed(start.position),
                 lambda: self._unread_at,
-                shared.progress,
+                subscription.progress,
             )
         self._reader = ShardReader(
-            start.shard,
+            shard,
             start.position,
-            beginning,
-            now=shared.client.answered_at,
-            end=shared.options.end,
-            origin=self._origin,
+            subscription.beginning,
+            now=now,
+            end=options.end,
+            origin=origin,
         )
 
     def start(self) -> abc.DisposableBase:
@@ -100,14 +103,14 @@ class _Poller:
         return self._next_tick
 
     def _schedule(self, delay: float) -> None:
-        self._next_tick.disposable = self._shared.turns.scheduler.schedule_relative(delay, self._tick)
+        self._next_tick.disposable = self._subscription.turns.scheduler.schedule_relative(delay, self._tick)
 
     def _tick(self, _: abc.SchedulerBase, state: Any = None) -> None:
-        reader, shared = self._reader, self._shared
+        reader, subscription = self._reader, self._subscription
         if not isinstance(reader.next_request(), GetRecords):
             self._call()
-        elif not shared.progress.must_wait(reader.shard.id, lambda: self._schedule(0.0)):
-            shared.turns.take(self._call, reader.lag)
+        elif not subscription.progress.must_wait(reader.shard.id, lambda: self._schedule(0.0)):
+            subscription.turns.take(self._call, reader.lag)
 
     def _call(self) -> None:
         if self._next_tick.is_disposed:
@@ -138,7 +141,9 @@ class _Poller:
             ahead, self._ahead = self._ahead, None
         if ahead is not None:
             # Not here: other shards have their turn in between.
-            self._next_tick.disposable = self._shared.turns.scheduler.schedule(lambda *_: self._take(*ahead))
+            self._next_tick.disposable = self._subscription.turns.scheduler.schedule(
+                lambda *_: self._take(*ahead)
+            )
 
     def _handle(self, request: Request, answer: Answer | Exception) -> None:
         # First the reader takes the answer in, and knows the next question. Then the outcome: that the shard
@@ -148,7 +153,7 @@ class _Poller:
         try:
             if isinstance(answer, Exception):
                 raise answer
-            outcome = reader.receive(answer, self._shared.client.answered_at)
+            outcome = reader.receive(answer, self._subscription.client.answered_at)
         except TransientError as error:
             self._retry(error)
             return
@@ -160,12 +165,12 @@ class _Poller:
         if isinstance(outcome, Page):
             is_ahead = self._deliver(outcome)
         elif isinstance(outcome, Gap):
-            loss = self._shared.report(outcome)
+            loss = self._subscription.report(outcome)
             if loss is not None:
                 self._observer.on_error(loss)
                 return
         elif reader.quiet_until is not None:
-            self._shared.progress.caught_up(reader.shard.id, reader.quiet_until)
+            self._subscription.progress.caught_up(reader.shard.id, reader.quiet_until)
         if self._next_tick.is_disposed:
             return
         if self._last_change is None:
@@ -179,32 +184,31 @@ class _Poller:
         self._failures.forget()
         if isinstance(answer, Iterator) and not self._opened:
             self._opened = True
-            self._shared.events.emit(ShardOpened(self._reader.shard, self._position))
+            self._subscription.events.emit(ShardOpened(self._reader.shard, self._position))
 
     def _deliver(self, page: Page) -> bool:
         """Hand the page on; whether the next call has been made meanwhile."""
         self._last_change = page.changes[-1]
-        with self._shared.turns.in_hand() as is_only_page:
+        with self._subscription.turns.in_hand() as is_only_page:
             # While others wait to be delivered, their workers have fetched ahead enough.
             is_ahead = is_only_page and not self._reader.ended
             if is_ahead:
                 self._schedule(0.0)
             self._observer.on_next(page)
-            self._delivered(page)
+            self._delivered(page, self._last_change)
         return is_ahead
 
-    def _delivered(self, page: Page) -> None:
-        last = page.changes[-1]
+    def _delivered(self, page: Page, last: Change) -> None:
         if self._frontier is not None and self._frontier.done is not last:
             return  # stopped in the middle: no window may close without the rest, and be kept as emitted
-        if self._shared.writer is not None:
-            self._shared.writer.delivered(len(page.changes))
-        self._shared.progress.read(
+        if self._subscription.writer is not None:
+            self._subscription.writer.delivered(len(page.changes))
+        self._subscription.progress.read(
             page.shard_id, last.created_at if last.has_time else None, self._reader.lag
         )
 
     def _delay_after(self, request: Request, answer: Answer) -> float:
-        shared, reader = self._shared, self._reader
+        subscription, reader = self._subscription, self._reader
         if isinstance(answer, Iterator) and request != GetIterator(Latest()):
             return 0.0  # one that waits may expire
         if isinstance(request, LookUp) and isinstance(reader.next_request(), LookUp):
@@ -212,36 +216,35 @@ class _Poller:
         if reader.doubts:
             return backoff(reader.doubts, random.random(), ceiling=DOUBT_CEILING)
         if isinstance(answer, Iterator):
-            wait = shared.options.poll.fastest  # behind "latest" there is nothing yet
+            wait = subscription.options.poll.fastest  # behind "latest" there is nothing yet
         elif isinstance(request, GetRecords):
-            wait = shared.options.poll.after_empty_pages(reader.idle_pages)
+            wait = subscription.options.poll.after_empty_pages(reader.idle_pages)
         else:
             wait = 0.0
         if wait and self._last_change is None:
             # Thousands may be opened at once, most of them idle: none is in a hurry before its first page.
             wait = max(
                 wait,
-                min(shared.options.poll.slowest, shared.progress.shards / CALLS_BEFORE_FIRST_PAGE),
+                min(
+                    subscription.options.poll.slowest, subscription.progress.shards / CALLS_BEFORE_FIRST_PAGE
+                ),
             )
         return wait
 
     def _retry(self, error: TransientError) -> None:
-        shared = self._shared
         self._reader.call_failed()
         delay = self._failures.delay_after(error)
         if delay is None:
             self._observer.on_error(error)
-            return
-        shared.progress.counts.retried()
-        self._failures.report(shared.events, self._reader.shard.id, error, delay)
-        self._schedule(delay)
+        else:
+            self._schedule(delay)
 
     def _end(self) -> None:
         shard = self._reader.shard
         try:
             self._observer.on_completed()
         except BaseException as error:  # noqa: BLE001 - the observer of this shard can be told no more
-            self._shared.listener.failed(error)
+            self._subscription.listener.failed(error)
             return
         # A delivery that was stopped in the middle of the last page has not read the shard to its end.
         frontier, last = self._frontier, self._last_change
@@ -251,5 +254,5 @@ class _Poller:
             and (last is None or frontier.done is last)
         ):
             frontier.end()
-        self._shared.events.emit(ShardClosed(shard))
-        self._shared.listener.ended(shard, self._reader.stopped_short)
+        self._subscription.events.emit(ShardClosed(shard))
+        self._subscription.listener.ended(shard, self._reader.stopped_short)

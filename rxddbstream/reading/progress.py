@@ -10,7 +10,6 @@ from itertools import count
 from math import inf
 
 from rxddbstream.model.position import AtTime, Latest
-from rxddbstream.model.shard import Shard
 from rxddbstream.model.times import EPOCH
 from rxddbstream.protocol.beginning import Beginning
 from rxddbstream.protocol.lineage import Ready
@@ -33,8 +32,7 @@ class Progress:
 
     def __init__(self, counts: Counts, alignment: float | None = None) -> None:
         self.counts = counts
-        counts.follow(self)
-        self._always_aligned = alignment
+        self._alignment_without_windows = alignment
         self._lock = threading.Lock()  # guards what follows; never held while calling out
         self._watermark = Watermark()
         self._lag: dict[str, float] = {}
@@ -44,23 +42,18 @@ class Progress:
         self._waiting: list[tuple[float, int, Callable[[], object]]] = []  # a heap
         self._numbers = count()
         self._listeners: set[Callable[[float], object]] = set()
+        counts.follow(self)  # at last: whoever asks for statistics may do so at once, on another thread
 
-    def opened(
-        self, ready: Iterable[Ready], beginning: Beginning, predecessor: Callable[[Shard], str | None]
-    ) -> None:
-        """These shards begin to be read; to be told before any of them is.
-
-        Args:
-            predecessor: which shard is read before one.
-        """
+    def opened(self, ready: Iterable[Ready], beginning: Beginning) -> None:
+        """These shards begin to be read; to be told before any of them is."""
         with self._lock:
-            for shard, position in ready:
+            for shard, position, predecessor in ready:
                 at: float | None = None
                 if isinstance(position, AtTime):
                     at = position.time.timestamp()
                 elif isinstance(position, Latest):
                     at = beginning.latest.time.timestamp() - SETTLING
-                self._watermark.opened(shard.id, predecessor(shard), at)
+                self._watermark.opened(shard.id, predecessor, at)
                 self._lag[shard.id] = 0.0
         self._pass_on()
 
@@ -113,7 +106,7 @@ class Progress:
             with self._lock:
                 self._listeners.discard(listener)
                 if not self._listeners:
-                    self._alignment = self._always_aligned
+                    self._alignment = self._alignment_without_windows
             self._pass_on()
 
         return stop
@@ -129,7 +122,7 @@ class Progress:
             The watermark at which it had emitted its windows in an earlier run, as far as that was kept.
         """
         with self._lock:
-            if self._always_aligned is None:
+            if self._alignment_without_windows is None:
                 self._alignment = max(self._alignment or ALIGNMENT, span)
             return self._emitted.get(name)
 
@@ -170,16 +163,15 @@ class Progress:
         """Pass the watermark on to who listens, and let shards go on that it has caught up with."""
         with self._lock:
             value = self._watermark.value
+            reached = -inf if value is None else value
             may_go_on = []
-            while self._waiting and (
-                self._alignment is None or self._waiting[0][0] <= (-inf if value is None else value)
-            ):
+            while self._waiting and (self._alignment is None or self._waiting[0][0] <= reached):
                 may_go_on.append(heappop(self._waiting)[2])
             listeners: list[Callable[[float], object]] = []
-            if value is not None and value > self._passed_on:
-                self._passed_on = value
+            if reached > self._passed_on:
+                self._passed_on = reached
                 listeners = list(self._listeners)
         for go_on in may_go_on:
             go_on()
         for listener in listeners:
-            listener(value or 0.0)
+            listener(reached)

@@ -14,17 +14,31 @@ from rxddbstream.errors import TransientError
 from rxddbstream.model.events import Retrying, Throttled
 from rxddbstream.protocol.pacing import Poll, backoff
 from rxddbstream.reading.events import EventSink
+from rxddbstream.reading.statistics import Counts
 from rxddbstream.scheduling.clock import SteadyClock
 
 log = logging.getLogger("rxddbstream")
 
 
 class Failures:
-    """Failures of one call in a row."""
+    """Failures of one call in a row.
 
-    def __init__(self, poll: Poll, clock: SteadyClock) -> None:
+    Args:
+        poll: says when to give up.
+        clock: the time of the subscription.
+        counts: where retries are counted.
+        events: is told of each.
+        shard_id: the shard that is called about; None of a call about the stream.
+    """
+
+    def __init__(
+        self, poll: Poll, clock: SteadyClock, counts: Counts, events: EventSink, shard_id: str | None = None
+    ) -> None:
         self._give_up_after = poll.give_up_after
         self._clock = clock
+        self._counts = counts
+        self._events = events
+        self._shard_id = shard_id
         self._count = 0
         self._since = 0.0
 
@@ -33,17 +47,16 @@ class Failures:
         self._count = 0
 
     def delay_after(self, error: TransientError) -> float | None:
-        """Seconds to wait before the next try; None to give up."""
+        """The call has failed: seconds to wait before the next try, of which it tells; None to give up."""
         now = self._clock.seconds()
         if not self._count:
             self._since = now
         self._count += 1
         if self._give_up_after is not None and now - self._since >= self._give_up_after:
             return None
-        return backoff(self._count, random.random())
-
-    def report(self, events: EventSink, shard_id: str | None, error: TransientError, delay: float) -> None:
-        """Tell of the last one."""
+        delay = backoff(self._count, random.random())
+        self._counts.retried()
         log.warning("%s; attempt %d, the next in %.2f s", error, self._count, delay)
         kind = Throttled if isinstance(error, Throttling) else Retrying
-        events.emit(kind(shard_id, error, self._count, delay))
+        self._events.emit(kind(self._shard_id, error, self._count, delay))
+        return delay

@@ -1,4 +1,4 @@
-"""Running a process, a generator that yields how long it waits, on a scheduler.
+"""Running a coroutine, a generator that yields how long it waits, on a scheduler.
 
 It reads like a program that sleeps, and blocks no thread.
 """
@@ -14,7 +14,7 @@ from reactivex.disposable import MultipleAssignmentDisposable
 
 
 class Wait(NamedTuple):
-    """What a process yields.
+    """What a coroutine yields.
 
     Attributes:
         seconds: how long to wait.
@@ -26,13 +26,13 @@ class Wait(NamedTuple):
 
 
 class Stepper:
-    """Runs one process, a step at a time, each on whatever thread the scheduler has.
+    """Runs one coroutine, a step at a time, each on whatever thread the scheduler has.
 
     Args:
-        process: what to run. Disposing closes it; it may be in the middle of a step then, and is closed
+        coroutine: what to run. Disposing closes it; it may be in the middle of a step then, and is closed
             after that.
         scheduler: where.
-        on_completed: called when the process has returned.
+        on_completed: called when the coroutine has returned.
         on_error: called with what it raised.
 
     Attributes:
@@ -41,12 +41,12 @@ class Stepper:
 
     def __init__(
         self,
-        process: Generator[Wait, None, None],
+        coroutine: Generator[Wait, None, None],
         scheduler: abc.SchedulerBase,
         on_completed: Callable[[], None],
         on_error: Callable[[Any], None],
     ) -> None:
-        self._process = process
+        self._coroutine = coroutine
         self._scheduler = scheduler
         self._on_completed = on_completed
         self._on_error = on_error
@@ -84,7 +84,7 @@ class Stepper:
             if self._stepping or self._closed:
                 return
             self._closed = True
-        self._process.close()
+        self._coroutine.close()
 
     def _step(self, _: abc.SchedulerBase, number: int | None = None) -> None:
         with self._lock:
@@ -92,7 +92,7 @@ class Stepper:
                 return
             self._stepping, self._sleeping = True, False
         try:
-            wait = next(self._process, None)
+            wait = next(self._coroutine, None)
         except BaseException as error:
             if self.in_first_step and not isinstance(error, Exception):
                 raise  # Ctrl-C, of whoever started it

@@ -28,7 +28,7 @@ class Ended(Exception):
         self.error = error
 
 
-class Handover(Generic[T]):
+class BoundedQueue(Generic[T]):
     """A bounded queue from an Observable's threads to one taker, who tells when each element is done.
 
     Whoever puts waits while it is full; that is the backpressure. Whoever ends waits until the taker has

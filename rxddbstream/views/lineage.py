@@ -82,13 +82,13 @@ def _list(
     assert scheduler is not None
     clock = SteadyClock(lambda: scheduler.now.timestamp())
     calls = Calls(Poll(give_up_after=GIVE_UP_AFTER), EventSink(None, observer.on_error), Counts(), clock)
-    calls.client = client
 
-    def process() -> Generator[Wait, None, None]:
+    def coroutine() -> Generator[Wait, None, None]:
+        yield from calls.connect(lambda: client)
         listing = yield from calls.list_all()
         observer.on_next(ShardTree.of(client.arn, listing.answered_at, listing.shards, contents))
 
-    stepper = Stepper(process(), scheduler, observer.on_completed, observer.on_error)
+    stepper = Stepper(coroutine(), scheduler, observer.on_completed, observer.on_error)
     stepper.start()
     return Disposable(stepper.dispose)
 

@@ -34,33 +34,18 @@ import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 from rxddbstream.errors import ConfigurationError
+from rxddbstream.model.times import Seconds
 from rxddbstream.windows.aligned import AlignedWindows
-from rxddbstream.windows.base import Closed, Took, WindowResult, Windows
+from rxddbstream.windows.base import Windows
 from rxddbstream.windows.folds import Fold
 from rxddbstream.windows.sessions import SessionWindows
-
-__all__ = [
-    "Closed",
-    "Session",
-    "Sliding",
-    "Took",
-    "Tumbling",
-    "WindowResult",
-    "Windower",
-    "Windows",
-    "session",
-    "sliding",
-    "tumbling",
-]
 
 T = TypeVar("T")
 A = TypeVar("A")
 R = TypeVar("R")
-
-Seconds: TypeAlias = float | timedelta
 
 
 class Windower(ABC):

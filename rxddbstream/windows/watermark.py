@@ -57,7 +57,6 @@ class Watermark:
     page when its changes have been handed on: they would be late otherwise.
 
     Args:
-        settling: how many seconds before an empty answer all is known to have been read.
         siblings: how many seconds a shard's second child may be listed after its first one.
 
     >>> watermark = Watermark()
@@ -73,10 +72,9 @@ class Watermark:
     9.0
     """
 
-    __slots__ = ("_heap", "_numbers", "_settling", "_shards", "_siblings", "_value")
+    __slots__ = ("_heap", "_numbers", "_shards", "_siblings", "_value")
 
-    def __init__(self, *, settling: float = SETTLING, siblings: float = SIBLINGS) -> None:
-        self._settling = settling
+    def __init__(self, *, siblings: float = SIBLINGS) -> None:
         self._siblings = siblings
         self._value = -inf
         self._shards: dict[str, _Shard] = {}
@@ -90,7 +88,7 @@ class Watermark:
 
         Args:
             at: before when nothing is read of it: the time to start at; with "latest", the present less
-                `settling`.
+                `SETTLING`.
         """
         shard = self._shards.get(shard_id)
         if shard is None:
@@ -118,7 +116,7 @@ class Watermark:
         Args:
             answered_at: the service's time of the answer.
         """
-        self.read(shard_id, answered_at - self._settling)
+        self.read(shard_id, answered_at - SETTLING)
 
     def ended(self, shard_id: str, expects_children: bool) -> None:
         """The shard has been read to its end.

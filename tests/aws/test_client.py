@@ -40,6 +40,7 @@ from rxddbstream.errors import (
 )
 from rxddbstream.model.position import After, AtTime, Latest, Position, TrimHorizon
 from rxddbstream.model.shard import Shard
+from rxddbstream.scheduling.pool import WORKERS
 
 TABLE_ARN = "arn:aws:dynamodb:eu-west-1:123456789012:table/orders"
 ARN = f"{TABLE_ARN}/stream/2026-01-31T12:00:00.000"
@@ -618,10 +619,10 @@ def test_an_arn_without_a_region_gives_none(environment: Callable[..., None], ar
 
 
 def test_the_client_makes_one_attempt_with_short_time_outs_and_a_connection_for_each_worker() -> None:
-    config = connect(ARN, now=our_time, connections=7)._boto.meta.config
+    config = connect(ARN, now=our_time)._boto.meta.config
 
     assert config.retries["total_max_attempts"] == 1
-    assert config.max_pool_connections == 7
+    assert config.max_pool_connections == WORKERS + 1  # of discovery
     assert config.connect_timeout <= 10
     assert config.read_timeout <= 10
 

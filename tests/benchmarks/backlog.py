@@ -19,8 +19,9 @@ from benchmarks.records import ARN
 from rxddbstream import operators as dops
 from rxddbstream.aws.parser import RecordJSON
 from rxddbstream.model.record import Detail
+from rxddbstream.model.times import Seconds
 from rxddbstream.windows.base import Closed, Took, Windows
-from rxddbstream.windows.definitions import Seconds, Windower
+from rxddbstream.windows.definitions import Windower
 from rxddbstream.windows.folds import Fold
 
 MINUTE = 60.0

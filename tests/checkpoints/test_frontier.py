@@ -27,7 +27,7 @@ class Shard:
     """Delivers changes 1, 2, 3, ... to whoever wants to hold them."""
 
     def __init__(self, start=START):
-        self.frontier = Frontier(start, threading.Lock())
+        self.frontier = Frontier(start)
         self.changes = [change(0)]
 
     def begin(self):
@@ -175,7 +175,7 @@ def test_a_hold_that_races_the_end_of_its_on_next_stays_below_its_change():
         def done(self, change):
             self._done = change
 
-    frontier = Racing(START, threading.Lock())
+    frontier = Racing(START)
     frontier.current = change(1)
     assert frontier.hold(frontier.current)
     assert frontier.position == START

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import pickle
-import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
@@ -292,7 +291,7 @@ def test_an_error_of_lost_data_keeps_its_place_when_pickled() -> None:
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda change: pickle.loads(pickle.dumps(change))])
 def test_a_change_can_be_copied_before_it_was_decoded_and_with_a_frontier(duplicate):
     record = {"eventName": "INSERT", "dynamodb": {"Keys": {"id": {"S": "a"}}, "NewImage": {"id": {"S": "a"}}}}
-    change = Change(record, "shard", Frontier(TrimHorizon(), threading.Lock()))
+    change = Change(record, "shard", Frontier(TrimHorizon()))
     other = duplicate(change)
     assert other == change
     assert (other.keys, other.new_image, other.old_image) == ({"id": "a"}, {"id": "a"}, None)

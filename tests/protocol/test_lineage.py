@@ -34,6 +34,18 @@ def taken(lineage: Lineage) -> list[str]:
     return [ready.shard.id for ready in lineage.take_ready()]
 
 
+def started(lineage: Lineage) -> list[tuple[Shard, Position]]:
+    return [(ready.shard, ready.position) for ready in lineage.take_ready()]
+
+
+def test_a_shard_is_given_out_with_the_one_that_is_read_before_it():
+    lineage = lineage_of(PARENT, CHILD)
+    [parent] = lineage.take_ready()
+    lineage.end(PARENT.id)
+    [child] = lineage.take_ready()
+    assert (parent.predecessor, child.predecessor) == (None, PARENT.id)
+
+
 # --- a child starts when its parent has been read to the end ------------------------------------
 
 
@@ -224,18 +236,18 @@ def test_latest_on_a_stream_without_shards_reads_those_that_come_from_their_begi
     lineage.observe([Shard("first")])
 
     assert not lineage.is_empty
-    assert lineage.take_ready() == [(Shard("first"), TrimHorizon())]
+    assert started(lineage) == [(Shard("first"), TrimHorizon())]
 
 
 @pytest.mark.parametrize("start", [TrimHorizon(), TIME])
 def test_every_other_start_holds_for_all_shards(start: Position) -> None:
     lineage = lineage_of(PARENT, start=start)
-    first = lineage.take_ready()
+    first = started(lineage)
     lineage.end("parent")
     lineage.observe([CHILD])
 
     assert first == [(PARENT, start)]
-    assert lineage.take_ready() == [(CHILD, start)]
+    assert started(lineage) == [(CHILD, start)]
 
 
 # --- idle and empty -----------------------------------------------------------------------------
@@ -361,7 +373,7 @@ def test_a_denial_is_remembered_while_a_child_is() -> None:
 def test_a_shard_goes_on_where_it_stopped_and_one_without_a_position_from_the_start() -> None:
     lineage = lineage_of(Shard("stopped"), Shard("unread"), start=TIME, kept={"stopped": After("5")})
 
-    assert lineage.take_ready() == [(Shard("stopped"), After("5")), (Shard("unread"), TIME)]
+    assert started(lineage) == [(Shard("stopped"), After("5")), (Shard("unread"), TIME)]
 
 
 def test_a_shard_that_ended_in_an_earlier_run_is_not_read_again() -> None:
@@ -434,7 +446,7 @@ def test_a_child_waits_for_a_parent_that_was_stopped_in_though_it_was_begun_itse
 
     assert taken(lineage) == ["parent"]
     lineage.end("parent")
-    assert lineage.take_ready() == [(CHILD, After("7"))]
+    assert started(lineage) == [(CHILD, After("7"))]
 
 
 LISTINGS = [
@@ -485,7 +497,7 @@ def test_what_is_below_a_shard_that_was_stopped_in_starts_when_that_is_denied() 
 
     assert lineage.confirm_gone("parent", BEGAN) is not None
 
-    assert lineage.take_ready() == [(grandchild, After("9"))]
+    assert started(lineage) == [(grandchild, After("9"))]
 
 
 def test_a_shard_that_was_stopped_in_is_not_forgotten_before_it_is_denied() -> None:
@@ -618,7 +630,7 @@ class LineageMachine(RuleBasedStateMachine):
 
     @rule()
     def take(self) -> None:
-        for shard, position in self.lineage.take_ready():
+        for shard, position, _ in self.lineage.take_ready():
             assert shard.id not in self.given, "given out twice"
             if shard.id in self.latest:
                 assert position == Latest()

@@ -266,7 +266,7 @@ class Naive:
 @given(st.integers(0, 2**32), st.sampled_from([0.0, 3.0]))
 def test_it_agrees_with_a_naive_one(seed, siblings):
     random = Random(seed)
-    watermark, naive = Watermark(settling=2.0, siblings=siblings), Naive(2.0, siblings)
+    watermark, naive = Watermark(siblings=siblings), Naive(2.0, siblings)
     live, ended = [], []
     for number in range(60):
         step = random.choice(["open", "child", "read", "read", "read", "caught up", "end"])
@@ -315,7 +315,7 @@ class Stream:
     def __init__(self, random):
         self.random = random
         self.changes, self.parents, self.children = {}, {}, {}
-        self.watermark = Watermark(settling=2.0, siblings=SIBLINGS)
+        self.watermark = Watermark(siblings=SIBLINGS)
         self.listed, self.done, self.progress = [], set(), {}
         roots = [self.grow(None, random.randrange(10), depth=0) for _ in range(random.randint(1, 3))]
         first = random.randint(1, len(roots))

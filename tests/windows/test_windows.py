@@ -19,7 +19,8 @@ from support.windows import open_count
 
 from rxddbstream.errors import ConfigurationError
 from rxddbstream.windows import folds
-from rxddbstream.windows.definitions import Took, session, sliding, tumbling
+from rxddbstream.windows.base import Took
+from rxddbstream.windows.definitions import session, sliding, tumbling
 
 HOUR, DAY = 3600, 86400
 collected = folds.fold(list, lambda items, item: [*items, item])

@@ -33,7 +33,7 @@ class ShardToTry:
         self._client = client
         self._arn = arn
         self._id = shard_id
-        self._asking = calls
+        self._calls = calls
 
     def check_iterators(self) -> Finding:
         """Whether it may be opened at its two ends."""
@@ -83,7 +83,7 @@ class ShardToTry:
             return self._read(self._open(**where))
 
     def _open(self, **where: Any) -> str:
-        answer = self._asking.ask(
+        answer = self._calls.ask(
             self._client, "get_shard_iterator", StreamArn=self._arn, ShardId=self._id, **where
         )
         iterator: str | None = answer.get("ShardIterator")
@@ -92,10 +92,10 @@ class ShardToTry:
         return iterator
 
     def _read(self, iterator: str) -> Any:
-        return self._asking.ask(self._client, "get_records", ShardIterator=iterator, Limit=1).get("Records")
+        return self._calls.ask(self._client, "get_records", ShardIterator=iterator, Limit=1).get("Records")
 
     def _failed(self, what: str, error: StreamError, operation: str) -> Finding:
-        return self._asking.failed(what, error, operation, resource_of_stream(self._arn))
+        return self._calls.failed(what, error, operation, resource_of_stream(self._arn))
 
 
 def _gone(what: str, shard_id: str) -> Finding:

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from rxddbstream.model.shard import Shard
     from rxddbstream.reading.stream import Stream
 
-EXIT_PATIENCE = 0.5  # seconds that threads are given to end
 NOTE_LASTS = 30.0  # seconds
 FASTEST = 0.1  # seconds between two pictures
 SLICE = 0.5  # seconds
@@ -251,6 +250,7 @@ class _Notes(Notes):
 @contextlib.contextmanager
 def _reading(source: Observable[Change], rates: Rates, wake: _Alarm) -> Iterator[Callable[[], bool]]:
     """While the source is read; whether that is over. `wake` is set then, and an error is raised."""
+    from rxddbstream.consume import EXIT_PATIENCE
     from rxddbstream.scheduling.pool import TimerPoolScheduler
 
     ends: list[BaseException | None] = []
