@@ -30,4 +30,5 @@ from rxddbstream.views.observers import print_json as print_json
 from rxddbstream.views.observers import print_summary as print_summary
 from rxddbstream.views.shard_tree import ShardTree as ShardTree
 
+__all__: list[str]
 __version__: str

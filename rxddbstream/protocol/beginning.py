@@ -88,7 +88,9 @@ class Beginning:
         if not isinstance(self.start, Latest):
             return self
         subscribed = self.listed_at - after
-        return replace(self, start=AtTime(subscribed), began=subscribed, closed_before=())
+        # Of a shard that was closed by the listing nobody knows whether it was when the consumer began.
+        closed_before = () if after else self.closed_before
+        return replace(self, start=AtTime(subscribed), began=subscribed, closed_before=closed_before)
 
     def last_answer(self, shard_id: str, now: datetime) -> datetime:
         """Until when nothing of the shard was lost unseen: when it was last answered of, or now."""

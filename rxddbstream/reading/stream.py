@@ -110,8 +110,8 @@ def changes(
     >>> from reactivex import operators as ops
     >>> inserts = changes("orders").pipe(ops.filter(lambda change: change.event_name == "INSERT"))
     """
-    where = Connection(stream, client, session, region_name, profile_name, endpoint_url)
     options = ReadOptions(start, follow, checkpoints, on_gap, events, poll or Poll(), scheduler)
+    where = Connection(stream, client, session, region_name, profile_name, endpoint_url)
     return merged(shards_of(where.open, options))
 
 
@@ -149,8 +149,8 @@ def shards(
     >>> from reactivex import operators as ops
     >>> per_shard = shards("orders").pipe(ops.flat_map(lambda shard: shard.pipe(ops.count())))
     """
-    where = Connection(stream, client, session, region_name, profile_name, endpoint_url)
     options = ReadOptions(start, follow, checkpoints, on_gap, events, poll or Poll(), scheduler)
+    where = Connection(stream, client, session, region_name, profile_name, endpoint_url)
     return shards_of(where.open, options)
 
 

@@ -86,7 +86,8 @@ class SimulatedStream:
         faults: Faults | None = None,
     ) -> None:
         self._scheduler = scheduler
-        self._key, self._view_type = key, view_type
+        self._key = key
+        self._view_type = view_type
         self._listing_delay = timedelta(seconds=listing_delay)
         self._retention = retention
         self._whole_second_times = whole_second_times

@@ -36,6 +36,12 @@ def test_a_first_listing_that_came_late_makes_latest_the_time_of_subscribing() -
     assert not beginning.closed_before
 
 
+def test_what_was_closed_is_known_where_the_late_listing_took_no_time() -> None:
+    beginning = Beginning.of(Latest(), Kept(), SHARDS, NOON).answered_late(timedelta())
+    assert beginning.start == AtTime(NOON)
+    assert set(beginning.closed_before) == {"closed"}
+
+
 @pytest.mark.parametrize("start", [TrimHorizon(), AtTime(MORNING)])
 def test_a_late_listing_is_none_to_other_starts(start) -> None:
     beginning = Beginning.of(start, Kept(), SHARDS, NOON)

@@ -10,6 +10,8 @@ from reactivex.testing import TestScheduler
 
 import rxddbstream as rxd
 from rxddbstream.protocol.tip import QUIET_FOR
+from rxddbstream.reading.progress import Progress
+from rxddbstream.reading.statistics import Counts, HowFar
 from rxddbstream.testing import Faults, SimulatedStream
 from rxddbstream.windows.watermark import SETTLING
 
@@ -170,3 +172,14 @@ def moto_stream():
         yield table["LatestStreamArn"], endpoint
     finally:
         server.stop()
+
+
+def test_a_subscription_is_whole_before_the_statistics_know_it() -> None:
+    class Asking(Counts):
+        """Somebody asks on another thread, as soon as there is a subscription."""
+
+        def follow(self, newest: HowFar) -> None:
+            super().follow(newest)
+            assert self.statistics().watermark is None
+
+    Progress(Asking())

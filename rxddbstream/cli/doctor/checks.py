@@ -106,7 +106,7 @@ def _diagnose(
     def maker(as_nobody: bool = False) -> Callable[[str], Any]:
         return make or client_maker(stream, session, region_name, None, place.endpoint_url, 1, as_nobody)
 
-    is_reached = yield from _check_service(maker(as_nobody=True), checks[2:], place, now)
+    is_reached = yield from _check_service(maker, checks[2:], place, now)
     if not is_reached:
         return
     if credentials.state == "fail":
@@ -121,10 +121,14 @@ def _diagnose(
 
 
 def _check_service(
-    make: Callable[[str], Any], checks: Sequence[str], place: Place, now: Callable[[], datetime]
+    maker: Callable[[bool], Callable[[str], Any]],
+    checks: Sequence[str],
+    place: Place,
+    now: Callable[[], datetime],
 ) -> Generator[Finding, None, bool]:
     """The endpoint and its clock; whether there is an answer."""
     try:
+        make = maker(True)  # as nobody
         probe = make("dynamodbstreams")
         tables = make("dynamodb") if "table" in checks else None
     except StreamError as error:
