@@ -87,7 +87,7 @@ class SimulatedStream:
     ) -> None:
         self._scheduler = scheduler
         self._key = key
-        self._view_type = view_type
+        self._view_type: ViewType = view_type
         self._listing_delay = timedelta(seconds=listing_delay)
         self._retention = retention
         self._whole_second_times = whole_second_times
