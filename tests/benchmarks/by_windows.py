@@ -25,6 +25,7 @@ from rxddbstream import operators as dops
 from rxddbstream.model.origin import Origin
 from rxddbstream.model.position import TrimHorizon
 from rxddbstream.model.shard import Shard
+from rxddbstream.protocol.beginning import Beginning
 from rxddbstream.protocol.lineage import Ready
 from rxddbstream.reading.progress import Progress
 from rxddbstream.reading.statistics import Counts
@@ -78,7 +79,8 @@ def _source(pages: list[list[rxd.Change]], backlog: Backlog, progress: Progress)
         observer: abc.ObserverBase[rxd.Change], _: abc.SchedulerBase | None = None
     ) -> abc.DisposableBase:
         shards = [Ready(Shard(shard.id), TrimHorizon()) for shard in backlog.shards]
-        progress.opened(shards, datetime.now(UTC), lambda shard: shard.parent_id)
+        now = datetime.now(UTC)
+        progress.opened(shards, Beginning(TrimHorizon(), now, now))
         on_next = observer.on_next
         for page in pages:
             for change in page:
