@@ -23,6 +23,7 @@ from hypothesis import settings
 from support import scenarios
 from support.commandline import Table
 from support.dynamodb_local import ACCESS_KEY, RACING, REGION, SECRET_KEY, DynamoDBLocal, missing
+from support.waiting import PATIENCE
 
 # How long an example takes is the machine's matter, and pytest-timeout's.
 settings.register_profile("no deadline", deadline=None)
@@ -48,7 +49,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if SYSTEM in item.path.parents or item.get_closest_marker("local"):
             item.add_marker("system")
         if "scenario" in _fixtures(item):
-            item.add_marker(pytest.mark.timeout(300))
+            item.add_marker(pytest.mark.timeout(2 * scenarios.LONGEST))
     # When the scenarios have had time to end; then what needs the racing clock without a load.
     items.sort(key=lambda item: ("racing_dynamodb_local" in _fixtures(item), "scenario" in _fixtures(item)))
 
@@ -78,10 +79,10 @@ def no_thread_left() -> Iterator[None]:
     """Fails a test that leaves a thread of ours, or one that would hold up the process's end."""
     before = set(threading.enumerate())
     yield
-    deadline = time.monotonic() + 2
+    deadline = time.monotonic() + PATIENCE / 2  # so that one which waits for what a test forgot is found
     while left := [t for t in threading.enumerate() if t not in before and _must_end(t)]:
         if time.monotonic() > deadline:
-            pytest.fail("threads alive 2 s after the test:\n" + "\n".join(map(_where, left)))
+            pytest.fail("threads alive after the test:\n" + "\n".join(map(_where, left)))
         time.sleep(0.01)
 
 

@@ -18,6 +18,7 @@ import reactivex
 from moto.server import ThreadedMotoServer
 from reactivex import operators as ops
 from reactivex.testing import TestScheduler
+from support.waiting import PATIENCE
 
 import rxddbstream as rxd
 from rxddbstream import operators as dops
@@ -302,7 +303,7 @@ def test_the_command_lines_log(tmp_path: Path) -> None:
     client.close()
     options = ["--start", "15m", "--until-end", "--checkpoint", str(tmp_path / "file"), "--endpoint-url", url]
     command = [sys.executable, "-m", "rxddbstream", "secrets", "-v", "-ps", *options]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
     server.stop()
 
     assert ended.returncode == 0

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from support.checkpoint_files import OPEN, SAVE_AND_STAY, UNREADABLE, contents, used
 from support.checkpoints import FIRST, OTHER, SECOND, STREAM
+from support.waiting import PATIENCE
 
 import rxddbstream as rxd
 from rxddbstream.errors import CheckpointError, CheckpointLocked, CheckpointUnreadable
@@ -22,7 +23,7 @@ from rxddbstream.errors import CheckpointError, CheckpointLocked, CheckpointUnre
 def load_in_another_process(path: Path) -> str:
     """What it is told: the last line of its standard error."""
     command = [sys.executable, "-c", OPEN, str(path), STREAM]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
     return (ended.stderr.splitlines() or [""])[-1]
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from support.captures import busy_table, captured, clock, replayed
 from support.commandline import WHOLE, Table, run, start
+from support.waiting import PATIENCE
 
 from rxddbstream.cli.arguments import parse
 from rxddbstream.testing import SimulatedStream
@@ -53,14 +54,14 @@ def test_ctrl_c_ends_it_with_a_whole_file(table: Table, tmp_path: Path) -> None:
         assert process.stderr is not None
         process.stderr.readline()
         for changes in (3, 4):
-            until = time.monotonic() + 20
+            until = time.monotonic() + PATIENCE
             while not file.exists() or len(replayed(file).items) < changes:
                 assert time.monotonic() < until
                 time.sleep(0.05)
             if changes == 3:
                 table.put(n={"N": "3"})
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=10)
+        out, err = process.communicate(timeout=PATIENCE)
     assert (process.returncode, out) == (130, "")
     assert err == f"rxddbstream: captured 4 changes of 1 shard: {file.stat().st_size:,} bytes in {file}\n"
     assert not load(file).is_cut

@@ -18,6 +18,7 @@ import pytest
 import reactivex
 from reactivex import Observable
 from support.commandline import WHOLE, ZONE, ZONE_VARIABLE, Table, run, start
+from support.waiting import PATIENCE
 
 import rxddbstream as rxd
 from rxddbstream.cli import notes as cli_notes
@@ -188,12 +189,10 @@ def test_prints_new_changes_at_once_until_ctrl_c(own_table: Table) -> None:
         while not select.select([process.stdout], [], [], 0.1)[0]:
             own_table.put(n={"N": str(number)})  # until the stream's end has been marked
             number += 1
-            assert number < 100
+            assert number < 10 * PATIENCE
         assert process.stdout.readline().endswith(" - PK=test, SK=item\n")
-        told_at = time.monotonic()
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=5)
-    assert time.monotonic() - told_at < 2
+        _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert err == f"Starting watcher for shard: {own_table.shard_id()}\n"
 
@@ -204,7 +203,7 @@ def test_terminate(table: Table) -> None:
         assert process.stdout is not None
         process.stdout.readline()
         process.terminate()
-        _, err = process.communicate(timeout=5)
+        _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 143
     assert "Traceback" not in err
 
@@ -220,7 +219,7 @@ def test_closed_pipe_is_a_quiet_end(own_table: Table) -> None:
         process.stdout.readline()
         process.stdout.close()
         own_table.put(n={"N": "1"})
-        assert process.wait(timeout=5) == 0
+        assert process.wait(timeout=PATIENCE) == 0
         assert process.stderr.read() == f"Starting watcher for shard: {own_table.shard_id()}\n"
 
 
@@ -230,9 +229,9 @@ def test_ctrl_c_while_nobody_reads_the_pipe(own_table: Table) -> None:
     with start(own_table.name, "--start", "trim-horizon", "--endpoint-url", own_table.endpoint) as process:
         assert process.stdout is not None
         assert process.stderr is not None
-        select.select([process.stdout], [], [], 10)
+        select.select([process.stdout], [], [], PATIENCE)
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=5) == 130
+        assert process.wait(timeout=PATIENCE) == 130
         assert process.stderr.read() == f"Starting watcher for shard: {own_table.shard_id()}\n"
 
 
@@ -359,7 +358,7 @@ def first_lines_of_error(count: int, *arguments: str) -> list[str]:
         assert process.stderr is not None
         lines = [process.stderr.readline() for _ in range(count)]
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=10)
+        process.communicate(timeout=PATIENCE)
     return lines
 
 
@@ -504,7 +503,7 @@ def test_ctrl_c_while_it_is_starting(module: str, tmp_path: Path) -> None:
         sys.argv[1:] = ["orders"]
         runpy.run_module("rxddbstream", run_name="__main__", alter_sys=True)
     """
-    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=20)
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=PATIENCE)
     assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
 
 

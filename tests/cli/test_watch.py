@@ -22,6 +22,7 @@ from reactivex.testing import TestScheduler
 from rich.console import Console
 from rich.live import Live
 from support.commandline import WHOLE, Table, Terminal, run
+from support.waiting import PATIENCE
 
 import rxddbstream as rxd
 from rxddbstream.aws.parser import RecordJSON
@@ -513,7 +514,7 @@ WITHOUT_RICH = """if True:
 def test_without_rich_there_are_no_colours_and_it_is_said_to_who_wants_them(table: Table) -> None:
     def ended(*options: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-c", WITHOUT_RICH, *on(table, *WHOLE, "-ps", *options)]
-        return subprocess.run(command, capture_output=True, text=True, timeout=30)
+        return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
 
     assert ended().returncode == 0
     assert ended("--color", "always").returncode == 2
@@ -535,7 +536,7 @@ def test_head_ends_it_quietly(own_table: Table) -> None:
         own_table.put(n={"N": str(number)}, text={"S": "x" * 2_000})
     command = f"{sys.executable} -m rxddbstream {' '.join(on(own_table, *WHOLE))} | head -1"
     ended = subprocess.run(
-        ["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, timeout=30
+        ["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, timeout=PATIENCE
     )
     assert ended.stdout.count("\n") == 1
     assert ended.returncode == 0
@@ -546,7 +547,7 @@ def test_head_ends_it_quietly(own_table: Table) -> None:
 @pytest.mark.skipif(shutil.which("jq") is None, reason="jq is not installed")
 def test_jq_reads_it(table: Table) -> None:
     command = f"{sys.executable} -m rxddbstream {' '.join(on(table, *WHOLE))} -o json | jq -c .new_image.n"
-    ended = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=30)
+    ended = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=PATIENCE)
     assert ended.stdout.split() == ["1", "2", "null"]
 
 
@@ -645,7 +646,7 @@ def test_a_service_that_was_never_reached_is_a_failure_when_the_time_is_over() -
 def test_a_descriptor_that_is_closed_is_nobody_who_reads(closed: str, status: int, table: Table) -> None:
     for command in ([*on(table, *WHOLE), "-ps"], ["shards", *on(table)], ["top", *on(table, *WHOLE)]):
         line = f"{sys.executable} -m rxddbstream {' '.join(command)} {closed}"
-        ended = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=30)
+        ended = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=PATIENCE)
         assert ended.returncode == status
         assert "Error" not in ended.stdout + ended.stderr
 

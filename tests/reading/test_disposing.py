@@ -9,6 +9,7 @@ import pytest
 from reactivex import Observable
 from reactivex import operators as ops
 from reactivex.testing import TestScheduler
+from support.waiting import PATIENCE
 
 import rxddbstream as rxd
 from rxddbstream import consume
@@ -120,7 +121,7 @@ def test_what_comes_while_an_error_ends_a_run_is_not_done():
     # Ctrl-C ends the wait of `run` on the main thread; this does it in a test.
     running = consume._Subscription()
     running.subscribe(source.pipe(disposed_slowly), interrupt, lambda _: None, lambda: None)
-    assert subscription_ended.wait(10)
+    assert subscription_ended.wait(PATIENCE)
     running.dispose()
     assert len(seen) + len(rest_of(sim, store)) >= 50_000
 
@@ -136,12 +137,12 @@ def test_a_shard_whose_last_page_was_broken_off_has_not_ended():
         seen.append(change)
         if len(seen) == 3:
             held.set()
-            go_on.wait(10)
+            go_on.wait(PATIENCE)
 
     running = consume._Subscription()
     source = rxd.changes(sim.arn, client=sim.client, start="trim_horizon", checkpoints=store)
     running.subscribe(source, observe, lambda _: None, lambda: None)
-    assert held.wait(10)
+    assert held.wait(PATIENCE)
     stopping = threading.Thread(target=running.dispose)
     stopping.start()
     go_on.set()
@@ -172,8 +173,8 @@ def test_a_stop_in_the_middle_of_a_page_closes_no_window_without_the_rest():
     count = dops.fold_window(dops.tumbling(10), fold=dops.count())
     stopping = source.pipe(ops.do_action(stop_at_15), count)
     subscription = stopping.subscribe(windows.append, scheduler=pool)
-    assert stopped.wait(5)
-    pool.shutdown(wait=5)
+    assert stopped.wait(PATIENCE)
+    pool.shutdown(wait=PATIENCE)
     subscription.dispose()
     rxd.run(source.pipe(count), windows.append)
     assert [window.value for window in windows] == [10, 10, 10]

@@ -7,6 +7,7 @@ import time
 
 import pytest
 from reactivex import Observer
+from support.waiting import PATIENCE
 
 from rxddbstream.errors import ServiceUnavailable
 from rxddbstream.model.events import Event, Gap, Retrying, Throttled
@@ -89,12 +90,12 @@ def test_nobody_waits_for_an_observer_that_is_busy() -> None:
     def tell(event: Event) -> None:
         told.append(number_of(event))
         entered.set()
-        assert go_on.wait(5)
+        assert go_on.wait(PATIENCE)
 
     sink = EventSink(tell, unexpected)
     busy = threading.Thread(target=sink.emit, args=(event(1),))
     busy.start()
-    assert entered.wait(5)
+    assert entered.wait(PATIENCE)
 
     sink.emit(event(2))  # returns, though the observer does not
 
@@ -111,12 +112,12 @@ def test_failures_in_passing_do_not_pile_up_behind_an_observer_that_blocks() -> 
     def tell(event: Event) -> None:
         told.append(event)
         entered.set()
-        assert go_on.wait(5)
+        assert go_on.wait(PATIENCE)
 
     sink = EventSink(tell, unexpected)
     busy = threading.Thread(target=sink.emit, args=(event(0),))
     busy.start()
-    assert entered.wait(5)
+    assert entered.wait(PATIENCE)
     for number in range(MOST_WAITING):
         for kind in (Retrying, Throttled):
             sink.emit(kind("shard-1", ServiceUnavailable("500"), number, 0.1))

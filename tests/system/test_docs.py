@@ -38,6 +38,7 @@ import pytest
 from botocore import xform_name
 from support.blocks import Block, blocks_of
 from support.checkout import DOCS, README, ROOT
+from support.waiting import PATIENCE
 
 import rxddbstream
 import rxddbstream.errors
@@ -122,7 +123,7 @@ def complaints_of(block: Block, directory: Path, settings: dict[str, str]) -> st
             # Time to print some more. One that ends by itself is not interrupted while it does.
             ends = re.search(r"follow=False|ops\.take\(", block.text)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(10 if ends else 0.5)
+                process.wait(PATIENCE if ends else 0.5)
             process.send_signal(signal.SIGINT)
         errors = process.communicate()[1]
         at_last.cancel()
@@ -159,7 +160,7 @@ def test_doctests(module: str) -> None:
 def test_the_demo_prints_what_the_readme_shows() -> None:
     [shown] = [block for block in BLOCKS if block.marker == "output: rxddbstream demo -n 10"]
     command = [sys.executable, "-m", "rxddbstream", "demo", "-n", "10", "--rate", "100"]
-    printed = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout
+    printed = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=True).stdout
     time = re.compile(r"^\[[^]]+\]", re.MULTILINE)
     assert time.sub("[time]", printed) == time.sub("[time]", shown.text)
 
@@ -382,7 +383,7 @@ def test_sigterm_ends_the_container_s_program_and_writes_a_checkpoint(
         for _ in range(3):
             process.stdout.readline()
         process.send_signal(signal.SIGTERM)
-        errors = process.communicate(timeout=20)[1]
+        errors = process.communicate(timeout=PATIENCE)[1]
     assert (process.returncode, errors) == (0, "")
     # It did not run for the 5 seconds after which there is one anyway.
     with contextlib.closing(sqlite3.connect(tmp_path / "here")) as file:

@@ -31,6 +31,7 @@ from reactivex import operators as ops
 from reactivex.testing import TestScheduler
 from support.blocks import blocks_of
 from support.checkout import DOCS, EXAMPLES
+from support.waiting import PATIENCE
 
 import rxddbstream as rxd
 from rxddbstream import operators as dops
@@ -53,7 +54,7 @@ def run(example: str, *arguments: str, **settings: str) -> list[str]:
         [sys.executable, EXAMPLES / example, *arguments],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         env=os.environ | settings,
     )
     assert (result.returncode, result.stderr) == (0, "")

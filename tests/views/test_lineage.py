@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from moto.server import ThreadedMotoServer
+from support.waiting import PATIENCE
 
 import rxddbstream as rxd
 from rxddbstream.cli.main import main
@@ -359,7 +360,9 @@ def endpoint(no_real_aws):
 
 def shards_of(endpoint, *arguments, **settings):
     command = [sys.executable, "-m", "rxddbstream", "shards", "seen", "--endpoint-url", endpoint, *arguments]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=30, env=os.environ | settings)
+    ended = subprocess.run(
+        command, capture_output=True, text=True, timeout=PATIENCE, env=os.environ | settings
+    )
     assert (ended.returncode, ended.stderr) == (0, "")
     return ended.stdout
 

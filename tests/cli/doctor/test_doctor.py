@@ -25,6 +25,7 @@ from botocore.credentials import RefreshableCredentials
 from support.checkout import DOCS
 from support.commandline import Terminal
 from support.dynamodb_local import DynamoDBLocal
+from support.waiting import PATIENCE
 
 from rxddbstream.cli.doctor.checks import CHECKS, diagnose
 from rxddbstream.cli.doctor.command import lines_of
@@ -721,7 +722,7 @@ def run(*arguments: str, without: tuple[str, ...] = (), **settings: str) -> tupl
         capture_output=True,
         text=True,
         env=env | settings,
-        timeout=60,
+        timeout=PATIENCE,
     )
     return ended.returncode, ended.stdout, ended.stderr
 
@@ -830,7 +831,7 @@ def test_on_dynamodb_local(dynamodb_local: DynamoDBLocal) -> None:
 def test_on_dynamodb_local_after_a_roll_over(racing_dynamodb_local: DynamoDBLocal) -> None:
     arn = racing_dynamodb_local.create_table("doctor-racing")
     streams = racing_dynamodb_local.client("dynamodbstreams")
-    deadline = time.monotonic() + 40
+    deadline = time.monotonic() + PATIENCE
     while len(streams.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"]) < 2:
         racing_dynamodb_local.client("dynamodb").put_item(TableName="doctor-racing", Item={"id": {"S": "x"}})
         assert time.monotonic() < deadline

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 from support.checkout import DOCS
 from support.commandline import Table, Terminal, plain
+from support.waiting import PATIENCE
 
 import rxddbstream as rxd
 from rxddbstream.cli.top.command import _Alarm, _Notes, _resized
@@ -311,7 +312,7 @@ def test_a_new_size_is_drawn_at_once(whole):
     with Screen(*whole, "--every", "3600") as terminal:
         terminal.wait_for(lambda terminal: "SHARD" in terminal.screen)
         terminal.resize(60, 10)
-        terminal.wait_for(lambda terminal: terminal.screen.count("SHARD") >= 2, 5)
+        terminal.wait_for(lambda terminal: terminal.screen.count("SHARD") >= 2)
         assert terminal.end() == 130
 
 
@@ -334,7 +335,7 @@ def test_the_end_of_the_reading_leaves_the_last_picture(whole):
 @pytest.mark.system
 def test_notes_are_shown_below_and_nothing_else_is_written(whole):
     with Screen(*NOBODY, "--every", "0.2") as terminal:
-        terminal.wait_for(shows("retrying", "check --region"), 30)
+        terminal.wait_for(shows("retrying", "check --region"))
         assert terminal.end() == 130
     with Screen(*whole, "-v", "--every", "0.2") as terminal:
         terminal.wait_for(shows("7 changes", "is read from its oldest change on"))
@@ -362,9 +363,9 @@ def test_a_signal_may_come_at_any_moment_of_a_wait():
     with _resized(wake):
         sys.settrace(raise_one)
         try:
-            assert wake.wait(5)
+            assert wake.wait(PATIENCE)
             wake.set()
-            assert wake.wait(5)
+            assert wake.wait(PATIENCE)
         finally:
             sys.settrace(before)
     assert raised
@@ -398,7 +399,7 @@ def top(*arguments, **settings):
         [sys.executable, "-m", "rxddbstream", "top", *arguments],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         env=os.environ | settings,
     )
 
@@ -431,7 +432,7 @@ def test_without_rich_it_says_how_to_get_it():
         from rxddbstream.cli.main import main
         sys.exit(main(["top", "orders"]))
     """
-    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30)
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=PATIENCE)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr == 'rxddbstream: error: top needs rich: pip install "rxddbstream[cli]"\n'
 

@@ -6,7 +6,6 @@ import errno
 import os
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import reactivex
 from reactivex.subject import Subject
 from reactivex.testing import TestScheduler
 from support.captures import BEGAN, Seen, captured, replayed
+from support.waiting import PATIENCE, wait_until
 
 import rxddbstream as rxd
 from rxddbstream.aws.client import StreamClient
@@ -202,16 +202,13 @@ def test_nothing_is_delivered_that_a_full_disk_did_not_take(
             disk.is_full = True
             thread.append(threading.Thread(target=hand.bring, args=(second, 21)))
             thread[0].start()
-            until = time.monotonic() + 5
-            while hand.captured.written().bytes != file.stat().st_size or not disk.refused:
-                assert time.monotonic() < until
-                time.sleep(0.01)
+            wait_until(lambda: hand.captured.written().bytes == file.stat().st_size and disk.refused)
             hand.bring(third, 31)
 
     disk = Disk.instead_of_the_real_one(monkeypatch)
     hand.captured.subscribe(on_next, errors.append)
     hand.bring(first, 1, 2)
-    thread[0].join(5)
+    thread[0].join(PATIENCE)
     assert isinstance(errors[0], CaptureError)
     assert {*seen} <= {*numbers_in(file)}
     assert 31 not in seen
