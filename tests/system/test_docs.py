@@ -47,7 +47,13 @@ import rxddbstream.testing
 from rxddbstream.cli.arguments import COMMANDS, command, parse
 from rxddbstream.demo import REGION
 
-PAGES = [README, ROOT / "CHANGELOG.md", *sorted(DOCS.glob("*.md")), *sorted(DOCS.glob("howto/*.md"))]
+PAGES = [
+    README,
+    ROOT / "CHANGELOG.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted(DOCS.glob("*.md")),
+    *sorted(DOCS.glob("howto/*.md")),
+]
 MODULES = [
     "rxddbstream",
     *(module.name for module in pkgutil.walk_packages(rxddbstream.__path__, "rxddbstream.")),
