@@ -88,6 +88,8 @@ def test_type_checkers_find_each_name_where_it_is_imported_from() -> None:
     }
     home = {f"rxddbstream.{module}.{name}": name for name, module in rxddbstream._HOME.items()}
     assert imports == home | {"rxddbstream.testing": "testing"}
+    [public] = [node.value for node in stub.body if isinstance(node, ast.Assign)]
+    assert ast.literal_eval(public) == rxddbstream.__all__
 
 
 def test_nobody_inside_imports_the_face() -> None:

@@ -13,14 +13,13 @@ from reactivex import operators as ops
 from reactivex.disposable import Disposable
 
 from rxddbstream.aws.client import StreamClient
-from rxddbstream.aws.connect import connect
 from rxddbstream.consume import run
 from rxddbstream.model.page import Page
 from rxddbstream.protocol.pacing import Poll
 from rxddbstream.reading.calls import Calls
 from rxddbstream.reading.delivery import ShardStream
 from rxddbstream.reading.events import EventObserver, EventSink
-from rxddbstream.reading.options import ReadOptions
+from rxddbstream.reading.options import Connection, ReadOptions
 from rxddbstream.reading.statistics import Counts
 from rxddbstream.reading.stream import shards_of
 from rxddbstream.scheduling.clock import SteadyClock
@@ -64,15 +63,8 @@ def lineage(
     shardId-00000000000000000000-b4acb1ab    closed
     ↓ shardId-00000000000000000001-c3ab813d  open
     """
-    found = connect(
-        stream,
-        now=lambda: datetime.now(UTC),
-        client=client,
-        session=session,
-        region_name=region_name,
-        profile_name=profile_name,
-        endpoint_url=endpoint_url,
-    )
+    where = Connection(stream, client, session, region_name, profile_name, endpoint_url)
+    found = where.open(lambda: datetime.now(UTC))
     # Before the listing: a shard that was read is listed, and how it stands is told as of the end.
     contents = _read(found, events) if read else None
     trees: list[ShardTree] = []
