@@ -105,7 +105,7 @@ def test_run_returns_after_the_last_checkpoint_on_completion(sim, store):
     assert store.closed
     assert len(seen) == 5
     assert from_text(store.load(sim.arn)[sim.shards[0].id]) is None or done(sim, store) == 5
-    assert not ours()
+    wait_until(lambda: not ours())
 
 
 def test_run_returns_after_the_last_checkpoint_on_an_error(sim, store, source):
@@ -121,7 +121,7 @@ def test_run_returns_after_the_last_checkpoint_on_an_error(sim, store, source):
         rxd.run(source, observe)
     assert store.closed
     assert done(sim, store) == 2
-    assert not ours()
+    wait_until(lambda: not ours())
 
 
 def test_run_returns_after_the_last_checkpoint_when_an_operator_has_enough(sim, store, source):
@@ -129,7 +129,7 @@ def test_run_returns_after_the_last_checkpoint_when_an_operator_has_enough(sim, 
     rxd.run(source.pipe(ops.take(3)))
     assert store.closed
     assert done(sim, store) == 2  # take(3) ends it inside the third one's on_next
-    assert not ours()
+    wait_until(lambda: not ours())
 
 
 def test_run_raises_what_an_observer_raised_on_a_timers_thread(sim, monkeypatch):
@@ -144,7 +144,7 @@ def test_run_raises_what_an_observer_raised_on_a_timers_thread(sim, monkeypatch)
     source = rxd.changes(sim.arn, client=sim.client, start="trim_horizon", poll=QUICK)
     with pytest.raises(Boom):
         rxd.run(source.pipe(ops.buffer_with_time(0.05)), observe)
-    assert not ours()
+    wait_until(lambda: not ours())
 
 
 def test_run_raises_what_subscribing_raises():
@@ -155,7 +155,7 @@ def test_run_raises_what_subscribing_raises():
         rxd.run(reactivex.create(subscribe))
     with pytest.raises(AttributeError):
         rxd.run(None)
-    assert not ours()
+    wait_until(lambda: not ours())
 
 
 def test_run_without_an_observer_waits_for_the_end():
@@ -172,13 +172,13 @@ def test_iterate_subscribes_at_once(sim):
     record = sim.put("written after iterate() has returned")
     assert next(changes).record == record
     changes.close()
-    assert not ours()
+    wait_until(lambda: not ours())
 
 
 def test_iterate_gives_all_in_order_and_ends():
     assert list(rxd.iterate(reactivex.range(5000), max_pending=3)) == list(range(5000))
     assert list(rxd.iterate(reactivex.empty())) == []
-    assert not ours()
+    wait_until(lambda: not ours())
 
 
 def test_leaving_by_break_disposes_and_the_change_it_was_left_at_is_not_done(sim, store, source):
@@ -186,7 +186,7 @@ def test_leaving_by_break_disposes_and_the_change_it_was_left_at_is_not_done(sim
     for number, _ in enumerate(rxd.iterate(source), start=1):
         if number == 4:
             break
-    assert not ours()
+    wait_until(lambda: not ours())
     assert store.closed
     assert done(sim, store) == 3
 
@@ -197,7 +197,7 @@ def test_leaving_by_an_exception_disposes_and_the_change_it_was_left_at_is_not_d
         for number, _ in enumerate(rxd.iterate(source), start=1):
             if number == 4:
                 raise Boom
-    assert not ours()
+    wait_until(lambda: not ours())
     assert done(sim, store) == 3
 
 
@@ -208,7 +208,7 @@ def test_close_disposes(sim, store, source, taken):
     for _ in range(taken):
         next(changes)
     changes.close()
-    assert not ours()
+    wait_until(lambda: not ours())
     assert done(sim, store) == max(0, taken - 1)
     assert list(changes) == []
 
@@ -227,7 +227,7 @@ def test_an_iterator_that_nobody_has_any_more_disposes(small_heap, source, sim):
     next(changes)
     del changes
     gc.collect()
-    assert not ours()
+    wait_until(lambda: not ours())
 
 
 def test_the_next_loop_goes_on_where_the_last_one_was_left(sim, source):
@@ -267,7 +267,7 @@ def test_the_streams_error_comes_after_what_is_pending():
     with pytest.raises(Boom):
         seen.extend(rxd.iterate(failing))
     assert seen == [1, 2, 3]
-    assert not ours()
+    wait_until(lambda: not ours())
 
 
 @pytest.mark.parametrize("error", [queue.Empty(), Ended(None), SystemExit(3), KeyboardInterrupt()])
@@ -289,7 +289,7 @@ def test_a_source_that_fails(sim, source):
     with pytest.raises(AccessDenied):
         seen.extend(changes)
     assert [change.record for change in seen] == sim.records[1:]
-    assert not ours()
+    wait_until(lambda: not ours())
 
 
 def test_the_source_waits_when_max_pending_wait():
@@ -330,7 +330,7 @@ def test_what_iterate_cannot_subscribe_to_leaves_nothing_behind():
         next(rxd.iterate(None))
     with pytest.raises(ValueError, match="max_pending"):
         rxd.iterate(reactivex.of(1), max_pending=0)
-    assert not ours()
+    wait_until(lambda: not ours())
 
 
 def test_two_loops_over_the_same_source_are_two_subscriptions(sim):
@@ -386,7 +386,7 @@ def test_aiterate_gives_all_in_order_and_ends():
         return [number async for number in rxd.aiterate(reactivex.range(3000), max_pending=3)]
 
     assert asyncio.run(main()) == list(range(3000))
-    assert not ours()
+    wait_until(lambda: not ours())
 
 
 def test_the_event_loop_goes_on_while_aiterate_waits_for_a_change(sim):
@@ -413,7 +413,7 @@ def test_the_event_loop_goes_on_while_aiterate_waits_for_a_change(sim):
         assert change.keys["id"] == "item"
 
     asyncio.run(main())
-    assert not ours()
+    wait_until(lambda: not ours())
 
 
 def test_the_event_loop_goes_on_while_aiterate_subscribes_and_disposes():
@@ -460,7 +460,7 @@ def test_aclosing_disposes_and_the_change_the_loop_was_left_at_is_not_done(sim, 
                 number += 1
                 if number == 4:
                     break
-        assert not ours()
+        wait_until(lambda: not ours())
         assert store.closed
 
     asyncio.run(main())
@@ -490,7 +490,7 @@ def test_asyncio_run_disposes_what_was_left_open(sim, source):
         await anext(kept[0])
 
     asyncio.run(main())
-    assert not ours()
+    wait_until(lambda: not ours())
 
 
 async def take_for_ever(source, seen):
@@ -507,7 +507,7 @@ def test_cancelling_during_the_very_first_waits(turns, sim, source):
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert not ours()
+        wait_until(lambda: not ours())
 
     asyncio.run(main())
 
@@ -558,7 +558,7 @@ def test_asyncio_timeout_ends_a_loop_that_waits(sim, source):
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):
                 await take_for_ever(source, [])
-        assert not ours()
+        wait_until(lambda: not ours())
 
     asyncio.run(main())
 
@@ -569,7 +569,7 @@ def test_aiterate_raises_the_streams_error_after_what_is_pending():
     with pytest.raises(Boom):
         asyncio.run(take_for_ever(failing, seen))
     assert seen == [1, 2, 3]
-    assert not ours()
+    wait_until(lambda: not ours())
 
 
 @pytest.mark.parametrize("error", [queue.Empty(), Ended(None)])
@@ -581,7 +581,7 @@ def test_aiterate_raises_an_error_whatever_its_kind(error):
 def test_aiterate_raises_what_subscribing_raises():
     with pytest.raises(AttributeError):
         asyncio.run(take_for_ever(None, []))
-    assert not ours()
+    wait_until(lambda: not ours())
 
 
 def test_aiterate_is_bounded():
@@ -629,7 +629,10 @@ SCRIPT = """
     sim.put("a")
     source = rxd.changes(sim.arn, client=sim.client, start="trim_horizon", checkpoints=Store())
     def left():
-        return [thread.name for thread in threading.enumerate() if thread.name.startswith("rxddbstream")]
+        ours = [thread for thread in threading.enumerate() if thread.name.startswith("rxddbstream")]
+        for thread in ours:
+            thread.join({patience})
+        return [thread.name for thread in ours if thread.is_alive()]
     try:
         {body}
     except KeyboardInterrupt:
@@ -648,7 +651,7 @@ SCRIPT = """
     ids=["iterate", "run"],
 )
 def test_ctrl_c_ends_a_process_that_waits_for_a_change(body):
-    code = textwrap.dedent(SCRIPT).replace("{body}", body)
+    code = textwrap.dedent(SCRIPT).replace("{body}", body).replace("{patience}", str(PATIENCE))
     with subprocess.Popen(
         [sys.executable, "-c", code],
         stdout=subprocess.PIPE,

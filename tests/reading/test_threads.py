@@ -176,7 +176,7 @@ def test_run_raises_what_the_observer_raised(error):
     with pytest.raises(type(error)) as raised:
         rxd.run(rxd.changes(sim.arn, client=sim.client, start="trim_horizon"), observe)
     assert raised.value is error
-    assert not ours()
+    wait_until(lambda: not ours())
 
 
 def test_run_raises_the_streams_error_and_an_operators():
@@ -187,7 +187,7 @@ def test_run_raises_the_streams_error_and_an_operators():
         rxd.run(source.pipe(ops.map(lambda change: 1 / 0)))
     with pytest.raises(Boom):
         rxd.run(reactivex.throw(Boom()))
-    assert not ours()
+    wait_until(lambda: not ours())
 
 
 def test_an_events_observer_that_raises_ends_the_stream():
@@ -215,7 +215,7 @@ def test_disposing_inside_on_next_delivers_nothing_more():
     source = rxd.changes(sim.arn, client=sim.client, start="trim_horizon")
     rxd.run(source.pipe(ops.take(7)), seen.append)
     assert len(seen) == 7
-    assert not ours()
+    wait_until(lambda: not ours())
 
 
 def test_a_slow_observer_slows_polling_down_and_memory_stays_flat():
@@ -255,7 +255,7 @@ SCRIPT = """
 
 
 def start_python(body):
-    code = textwrap.dedent(SCRIPT) + textwrap.dedent(body)
+    code = f"PATIENCE = {PATIENCE}\n" + textwrap.dedent(SCRIPT) + textwrap.dedent(body)
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     process = subprocess.Popen(
         [sys.executable, "-c", code],
@@ -275,8 +275,10 @@ def test_ctrl_c_on_a_blocked_main_thread_ends_the_process():
         try:
             rxd.run(rxd.changes(sim.arn, client=sim.client, events=lambda e: print("opened")))
         except KeyboardInterrupt:
-            left = [t.name for t in threading.enumerate() if t.name.startswith("rxddbstream")]
-            print("interrupted", left)
+            left = [t for t in threading.enumerate() if t.name.startswith("rxddbstream")]
+            for thread in left:
+                thread.join(PATIENCE)
+            print("interrupted", [t.name for t in left if t.is_alive()])
     """)
     with process:
         assert process.stdout.readline() == "opened\n"
