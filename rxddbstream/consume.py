@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from queue import Empty
 from typing import TypeVar, cast
 
@@ -17,7 +18,11 @@ from reactivex import Observable
 from reactivex import operators as ops
 from reactivex.disposable import SerialDisposable
 
-from rxddbstream.checkpoints.holding import hold, release
+from rxddbstream.checkpoints.acknowledgement import current
+from rxddbstream.checkpoints.guard import Stage, keeps_checkpoints
+from rxddbstream.checkpoints.holding import defer
+from rxddbstream.errors import HeldTooLate
+from rxddbstream.model.callback import checked
 from rxddbstream.scheduling.pool import TimerPoolScheduler
 from rxddbstream.scheduling.queue import MAX_PENDING, BoundedQueue, Ended
 
@@ -42,8 +47,8 @@ class _Subscription:
         on_completed: Callable[[], None],
     ) -> None:
         # When everything is disposed, and so the last checkpoint written; on_completed comes before that.
-        disposed = ops.finally_action(self._over.set)
-        self._subscription.disposable = disposed(source).subscribe(
+        watched = Stage(ops.finally_action(self._over.set)(source), keeps_checkpoints=True)
+        self._subscription.disposable = watched.subscribe(
             on_next, on_error, on_completed, scheduler=self.pool
         )
 
@@ -70,9 +75,10 @@ def run(source: Observable[T], on_next: Callable[[T], object] | None = None) -> 
 
     Args:
         source: any Observable.
-        on_next: what to call with each element.
+        on_next: what to call with each element; a coroutine function is refused.
 
     Raises:
+        ConfigurationError: `on_next` is a coroutine function, or returns a coroutine.
         BaseException: what the stream ended with, or what `on_next` raised.
         KeyboardInterrupt: on Ctrl-C, after the subscription was disposed, and its threads had half a second
         to end.
@@ -83,12 +89,13 @@ def run(source: Observable[T], on_next: Callable[[T], object] | None = None) -> 
     2
     """
     failures: list[BaseException] = []
+    take = checked(on_next, "on_next") if on_next is not None else None
     subscription = _Subscription()
 
     def observe(element: T) -> None:
         try:
-            if on_next is not None:
-                on_next(element)
+            if take is not None:
+                take(element)
         except BaseException as error:
             # Of a timer's thread, such as a time window's, the source would never hear.
             failures.append(error)
@@ -107,9 +114,10 @@ def run(source: Observable[T], on_next: Callable[[T], object] | None = None) -> 
 def iterate(source: Observable[T], *, max_pending: int = MAX_PENDING) -> Iterator[T]:
     """Subscribe at once, and iterate over what comes.
 
-    A change, or a list of them, is done when the loop comes back for the next one. Leaving the loop, by
-    `break` or an exception, disposes the subscription; the change that it was left at is not done, and comes
-    again if checkpoints are kept.
+    An element is done when the loop comes back for the next one, and so are the changes that it stands for:
+    the change that was being delivered when it came, those of a list, those of a window. Leaving the loop, by
+    `break` or an exception, disposes the subscription; the element that it was left at is not done, and its
+    changes come again if checkpoints are kept.
 
     Args:
         source: any Observable.
@@ -117,6 +125,8 @@ def iterate(source: Observable[T], *, max_pending: int = MAX_PENDING) -> Iterato
 
     Raises:
         Exception: what the stream ended with, from the loop.
+        HeldTooLate: checkpoints are kept, and an element stands for changes that were kept as done already,
+            or that nobody knows: it comes from a thread of its own, as a time-based operator's do.
 
     >>> import reactivex
     >>> [number for number in iterate(reactivex.of(1, 2, 3))]
@@ -127,26 +137,43 @@ def iterate(source: Observable[T], *, max_pending: int = MAX_PENDING) -> Iterato
     return cast(Iterator[T], iterator)
 
 
+def _defer_of(source: Observable[T]) -> Callable[[T], Callable[[], None]]:
+    return partial(defer, must_know=keeps_checkpoints(source))
+
+
+def _put(queue: BoundedQueue[T], element: T) -> None:
+    try:
+        queue.put(element)
+    except HeldTooLate as error:
+        # Not raised, since on a timer's thread nobody would hear of it. The loop will end with it.
+        delivery = current()
+        if delivery is not None:
+            delivery.defer()  # for ever
+        queue.end(error)
+
+
 def _iterate(source: Observable[T], max_pending: int) -> Iterator[T | None]:
-    queue: BoundedQueue[T] = BoundedQueue(max_pending, hold=hold, release=release)
+    queue: BoundedQueue[T] = BoundedQueue(max_pending, defer=_defer_of(source))
     subscription = _Subscription()
     try:
-        subscription.subscribe(source, queue.put, queue.end, queue.end)
+        subscription.subscribe(source, partial(_put, queue), queue.end, queue.end)
         yield None
         while True:
             try:
                 # In slices: on Windows an endless wait cannot be interrupted.
-                element = queue.take(timeout=1.0)
+                element, done = queue.take(timeout=1.0)
             except Empty:
                 continue
             except Ended as end:
                 queue.close()
+                if isinstance(end.error, HeldTooLate):
+                    subscription.stop()  # it may be ours, of which the source does not know
                 subscription.wait()
                 if end.error is not None:
                     raise end.error from None
                 return
             yield element
-            queue.done(element)
+            done()
     finally:
         queue.close()
         subscription.dispose()
@@ -179,12 +206,12 @@ async def aiterate(source: Observable[T], *, max_pending: int = MAX_PENDING) -> 
         with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
             loop.call_soon_threadsafe(arrived.set)
 
-    queue: BoundedQueue[T] = BoundedQueue(max_pending, hold=hold, release=release, wake=wake)
+    queue: BoundedQueue[T] = BoundedQueue(max_pending, defer=_defer_of(source), wake=wake)
     subscription = _Subscription()
 
     def subscribe(*_: object) -> None:
         try:
-            subscription.subscribe(source, queue.put, queue.end, queue.end)
+            subscription.subscribe(source, partial(_put, queue), queue.end, queue.end)
         except Exception as error:  # noqa: BLE001 - nobody else would hear of it
             queue.end(error)
 
@@ -194,7 +221,7 @@ async def aiterate(source: Observable[T], *, max_pending: int = MAX_PENDING) -> 
         while True:
             arrived.clear()
             try:
-                element = queue.take()
+                element, done = queue.take()
             except Empty:
                 await arrived.wait()
                 continue
@@ -203,7 +230,7 @@ async def aiterate(source: Observable[T], *, max_pending: int = MAX_PENDING) -> 
                     raise end.error from None
                 return
             yield element
-            queue.done(element)
+            done()
     finally:
         queue.close()
         await asyncio.shield(asyncio.to_thread(subscription.dispose))

@@ -23,9 +23,10 @@ from support.waiting import PATIENCE, wait_until
 
 import rxddbstream as rxd
 from rxddbstream import operators as dops
+from rxddbstream.checkpoints import acknowledgement
 from rxddbstream.checkpoints.codec import from_text
 from rxddbstream.checkpoints.frontier import Frontier
-from rxddbstream.checkpoints.holding import hold, release
+from rxddbstream.checkpoints.holding import defer
 from rxddbstream.errors import AccessDenied
 from rxddbstream.model.change import Change
 from rxddbstream.model.position import After, TrimHorizon
@@ -350,14 +351,15 @@ def delivering(frontier, put, number):
     """What a delivery does with a change: it is done when `on_next` has returned."""
     change = Change({"dynamodb": {"SequenceNumber": str(10**20 + number)}}, "shard-1", frontier)
     frontier.current = change
-    put(change)
+    with acknowledgement.delivering(frontier):
+        put(change)
     frontier.done = change
 
 
 def test_a_change_that_is_dropped_because_the_taker_has_gone_is_not_done():
     """The taker goes first, the source is disposed after it: what comes between the two is lost, not done."""
     one, other = (Frontier(TrimHorizon()) for _ in range(2))
-    pending = BoundedQueue(max_pending=1, hold=hold, release=release)
+    pending = BoundedQueue(max_pending=1, defer=defer)
     delivering(one, pending.put, 1)  # the queue is full now
     thread = threading.Thread(target=delivering, args=(other, pending.put, 1), daemon=True)
     thread.start()  # waits for room, or finds the taker gone
@@ -370,11 +372,11 @@ def test_a_change_that_is_dropped_because_the_taker_has_gone_is_not_done():
 
 def test_an_element_that_is_done_after_the_taker_has_gone_is_not_released():
     frontier = Frontier(TrimHorizon())
-    pending = BoundedQueue(max_pending=1, hold=hold, release=release)
+    pending = BoundedQueue(max_pending=1, defer=defer)
     delivering(frontier, pending.put, 1)
-    change = pending.take()
+    _, done = pending.take()
     pending.close()
-    pending.done(change)
+    done()
     assert frontier.position == TrimHorizon()
 
 

@@ -203,7 +203,7 @@ class Writer:
         seen = [alive()] if alive is not None else []
         positions: dict[str, Position | None] = {}
         for shard_id, (frontier, unread_at) in frontiers:
-            positions[shard_id] = position = frontier.position
+            positions[shard_id] = position = frontier.keep()
             if isinstance(position, TrimHorizon | AtTime):
                 # The service moves these up in silence: what the next run must know is since when.
                 seen.append(unread_at())

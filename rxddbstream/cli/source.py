@@ -72,33 +72,10 @@ def bounded(source: Observable[T], args: Namespace) -> Observable[T]:
 
 
 def for_a_while(source: Observable[T], args: Namespace) -> Observable[T]:
-    """What comes before `--for` is over, if it is given; a `TimerPoolScheduler` ends with it.
+    """What comes before `--for` is over, if it is given."""
+    from rxddbstream.operators.ends import take_with_time
 
-    `ops.take_with_time` would lose changes: while it disposes, from the outside in, others are still
-    delivered, dropped by the operators that are disposed already, and kept as done in a checkpoint.
-    """
-    from reactivex import Observable, abc
-    from reactivex.disposable import CompositeDisposable
-
-    from rxddbstream.scheduling.pool import TimerPoolScheduler
-
-    if args.seconds is None:
-        return source
-
-    def subscribe(
-        observer: abc.ObserverBase[T], scheduler: abc.SchedulerBase | None = None
-    ) -> abc.DisposableBase:
-        assert scheduler is not None
-
-        def end(*_: object) -> None:
-            if isinstance(scheduler, TimerPoolScheduler):
-                scheduler.shutdown()  # which stops all deliveries
-            observer.on_completed()
-
-        timer = scheduler.schedule_relative(args.seconds, end)
-        return CompositeDisposable(timer, source.subscribe(observer, scheduler=scheduler))
-
-    return Observable(subscribe)
+    return source if args.seconds is None else source.pipe(take_with_time(args.seconds))
 
 
 def position_of(text: str, now: datetime) -> Position:

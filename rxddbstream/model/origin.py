@@ -61,9 +61,21 @@ class Origin:
         """Keep a change from being checkpointed until it is released; False when it is too late for that."""
         return True
 
+    def hold_back(self, change: Numbered) -> bool:
+        """The same, also of one that is done, as long as no checkpoint can say so."""
+        return True
+
+    def defer(self) -> Callable[[], None]:
+        """Hold the change that is being delivered; what releases it."""
+        return _nothing
+
     def release(self, change: Numbered) -> None:
         """Take back one hold of the change."""
 
     def acknowledge(self) -> None:
         """The current change is done, although its `on_next` has not returned yet."""
         self.done = self.current
+
+
+def _nothing() -> None:
+    pass

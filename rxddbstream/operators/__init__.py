@@ -5,6 +5,8 @@ Which changes matter, and what they changed: `where`, `changed`, `diff`, `latest
 Event-time windows: `window`, `fold_window`; which windows: `tumbling`, `sliding`, `session`; what becomes of
 their changes: `count`, `sum_of`, `minimum`, `maximum`, `mean`, `latest`, `distinct_count`.
 
+Ending a stream between two changes: `take_with_time`, `take_until`.
+
 For changes that are not done when `on_next` returns: `hold`, `release`, `observe_on`. A change is
 checkpointed when its `on_next` has returned. An operator that keeps it for later, such as a buffer, or hands
 it to another thread, returns at once. Hold the changes before it, and release them when they are really done.
@@ -12,6 +14,7 @@ The windows here do so by themselves.
 """
 
 from rxddbstream.model.diff import Diff
+from rxddbstream.operators.ends import take_until, take_with_time
 from rxddbstream.operators.filters import changed, diff, distinct_event, where
 from rxddbstream.operators.holds import hold, release
 from rxddbstream.operators.tables import latest_by_key
@@ -44,6 +47,8 @@ __all__ = [
     "session",
     "sliding",
     "sum_of",
+    "take_until",
+    "take_with_time",
     "tumbling",
     "where",
     "window",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 from reactivex import Observable, abc
 from reactivex.disposable import CompositeDisposable, SerialDisposable
 
 from rxddbstream.checkpoints import holding
+from rxddbstream.checkpoints.acknowledgement import hand_on
 from rxddbstream.model.change import Change
 
 T = TypeVar("T")
@@ -84,12 +86,12 @@ def release(
 
             def on_next(element: T) -> None:
                 changes = changes_of(element)
-                observer.on_next(element)
                 if isinstance(changes, Observable):
+                    observer.on_next(element)
                     # After the observer, so that it has each change, and the end, before we do.
                     _release_at_the_end(changes, windows)
                 else:
-                    holding.release(changes)
+                    hand_on(element, observer.on_next, partial(holding.release, changes))
 
             subscription = source.subscribe(
                 on_next, observer.on_error, observer.on_completed, scheduler=scheduler

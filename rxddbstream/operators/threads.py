@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from queue import Empty
 from typing import Any, TypeVar
 
 from reactivex import Observable, abc
 from reactivex.disposable import CompositeDisposable, Disposable, SerialDisposable
 
-from rxddbstream.checkpoints.holding import hold, release
+from rxddbstream.checkpoints.acknowledgement import hand_on
+from rxddbstream.checkpoints.guard import keeps_checkpoints
+from rxddbstream.checkpoints.holding import defer
+from rxddbstream.errors import HeldTooLate
 from rxddbstream.scheduling.queue import MAX_PENDING, BoundedQueue, Ended
 
 T = TypeVar("T")
@@ -21,9 +25,9 @@ def observe_on(
 ) -> Callable[[Observable[T]], Observable[T]]:
     """Go on in another thread or event loop, in order, with a bounded queue between.
 
-    Changes, and lists of them, are held while they wait and released when the observer's `on_next` has
-    returned. So put it before what maps them to something else. When `max_pending` wait, the source waits,
-    too; and when it ends, until the observer has all of it.
+    An element is done when the observer's `on_next` has returned, and so are the changes that it stands for:
+    the change that was being delivered when it came, and those of a list. When `max_pending` wait, the source
+    waits, too; and when it ends, until the observer has all of it.
 
     ::
 
@@ -35,6 +39,9 @@ def observe_on(
             Not the pool that polls the shards: all of its workers can be waiting for room.
         max_pending: how many elements may wait.
 
+    Errors at on_error:
+        HeldTooLate: checkpoints are kept, and an element stands for changes that were kept as done already.
+
     >>> from reactivex.scheduler import EventLoopScheduler
     >>> from rxddbstream import operators as dops
     >>> on_a_thread_of_its_own = dops.observe_on(EventLoopScheduler(), max_pending=100)
@@ -44,7 +51,8 @@ def observe_on(
         def subscribe(
             observer: abc.ObserverBase[T], given: abc.SchedulerBase | None = None
         ) -> abc.DisposableBase:
-            return _Drain(observer, scheduler, max_pending).start(source, given)
+            deferred = partial(defer, must_know=keeps_checkpoints(source))
+            return _Drain(observer, scheduler, max_pending, deferred).start(source, given)
 
         return Observable(subscribe)
 
@@ -54,22 +62,34 @@ def observe_on(
 class _Drain:
     """One subscription to `observe_on`: drains its queue on the scheduler, in one task at a time."""
 
-    def __init__(self, observer: abc.ObserverBase[Any], scheduler: abc.SchedulerBase, size: int) -> None:
+    def __init__(
+        self,
+        observer: abc.ObserverBase[Any],
+        scheduler: abc.SchedulerBase,
+        size: int,
+        deferred: Callable[[Any], Callable[[], None]],
+    ) -> None:
         self._observer = observer
         self._scheduler = scheduler
         self._size = size
         self._lock = threading.Lock()
         self._draining = False
         self._awaited = False
-        self._queue: BoundedQueue[Any] = BoundedQueue(size, hold=hold, release=release, wake=self._wake)
+        self._queue: BoundedQueue[Any] = BoundedQueue(size, defer=deferred, wake=self._wake)
         self._source = SerialDisposable()
 
     def start(self, source: Observable[Any], given: abc.SchedulerBase | None) -> abc.DisposableBase:
         queue = self._queue
         # First the queue: a source that waits for room could not be disposed.
         both = CompositeDisposable(Disposable(queue.close), self._source)
-        self._source.disposable = source.subscribe(queue.put, queue.end, queue.end, scheduler=given)
+        self._source.disposable = source.subscribe(self._put, queue.end, queue.end, scheduler=given)
         return both
+
+    def _put(self, element: Any) -> None:
+        try:
+            self._queue.put(element)
+        except HeldTooLate as error:
+            self._stop(error)
 
     def _wake(self) -> None:
         with self._lock:
@@ -89,7 +109,7 @@ class _Drain:
         for _ in range(self._size):  # then others have their turn on the scheduler
             self._awaited = False
             try:
-                element = self._queue.take()
+                element, done = self._queue.take()
             except Empty:
                 if self._is_idle():
                     return
@@ -98,11 +118,10 @@ class _Drain:
                 self._finish(end.error)
                 return
             try:
-                self._observer.on_next(element)
+                hand_on(element, self._observer.on_next, done)
             except BaseException as error:  # noqa: BLE001 - nothing that an observer raises may be lost
                 self._stop(error)
                 return
-            self._queue.done(element)
         self._schedule()
 
     def _is_idle(self) -> bool:

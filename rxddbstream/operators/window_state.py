@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
 from math import inf
 from typing import Any, Generic, TypeAlias, TypeVar
 
@@ -12,6 +14,7 @@ from reactivex import Observable, abc
 from reactivex.disposable import CompositeDisposable, Disposable
 
 from rxddbstream.checkpoints import holding
+from rxddbstream.checkpoints.acknowledgement import Counted, delivering
 from rxddbstream.model.change import Change
 from rxddbstream.model.origin import EventTime, Origin
 from rxddbstream.windows.base import Closed, Took, WindowResult, Windows
@@ -26,6 +29,17 @@ LateObserver: TypeAlias = abc.ObserverBase[Change] | Callable[[Change], object]
 """Whom `late=` takes: an observer, of which `on_next` alone is called, or a function."""
 
 
+class _Emission:
+    """Windows that closed at one watermark."""
+
+    __slots__ = ("is_done", "release", "watermark")
+
+    def __init__(self, watermark: float, release: Sequence[Change]) -> None:
+        self.watermark = watermark
+        self.release = list(release)
+        self.is_done = False
+
+
 class Windowing(Generic[K, R]):
     """One subscription to a window operator."""
 
@@ -34,14 +48,14 @@ class Windowing(Generic[K, R]):
         windows: Windows[K, Change, R],
         windower: Windower,
         key: Callable[[Change], K] | None,
-        late: LateObserver | None,
+        late: Callable[[Change], object] | None,
         name: str,
         observer: abc.ObserverBase[WindowResult[K, R]],
     ) -> None:
         self._windows = windows
         self._span = windower.span
         self._key: Callable[[Change], Any] = key or (lambda change: None)
-        self._tell_late = late.on_next if isinstance(late, abc.ObserverBase) else late
+        self._tell_late = late
         self._has_warned = False
         self._name = name
         self._observer = observer
@@ -52,6 +66,9 @@ class Windowing(Generic[K, R]):
         self._watermarks: dict[EventTime | None, float] = {}  # of each subscription
         self._resumed = inf
         self._listening = CompositeDisposable()
+        self._emissions: deque[_Emission] = deque()  # that are not done, or behind one that is not
+        # Apart from the other lock, with which somebody may wait for whoever has an emission in hand.
+        self._settling = threading.Lock()
 
     def start(self, source: Observable[Change], scheduler: abc.SchedulerBase | None) -> abc.DisposableBase:
         subscription = source.subscribe(
@@ -110,29 +127,46 @@ class Windowing(Generic[K, R]):
             self._watermarks[event_time] = value
             watermark = min(self._watermarks.values())
             try:
-                closed = self._windows.advance(watermark)
-                wanted = self._emit(closed)
+                self._emit(self._windows.advance(watermark), watermark)
             except BaseException as error:  # noqa: BLE001 - whoever tells the watermark has no use for it
                 self._observer.on_error(error)  # type: ignore[arg-type]
-                return
-            if wanted and (closed.results or closed.release):
-                # In this order: a crash in between must not have the windows emitted again, or not at all.
-                for subscription in self._watermarks:
-                    if subscription is not None:
-                        subscription.emitted_windows(self._name, watermark)
-                holding.release(closed.release)
 
-    def _emit(self, closed: Closed[K, Change, R]) -> bool:
+    def _emit(self, closed: Closed[K, Change, R], watermark: float) -> bool:
         """Emit the windows; whether all of them were wanted."""
-        for result in closed.results:
-            self._observer.on_next(result)
-            if self._listening.is_disposed:
-                return False
+        if not closed.results and not closed.release:
+            return True
+        emission = _Emission(watermark, closed.release)
+        self._emissions.append(emission)
+        delivery = Counted(partial(self._emitted, emission))
+        with delivering(delivery):
+            for result in closed.results:
+                self._observer.on_next(result)
+                if self._listening.is_disposed:
+                    return False
+        delivery.settle()
         return True
+
+    def _emitted(self, emission: _Emission) -> None:
+        """An emission is done, on the thread of whoever was through with it last."""
+        with self._settling:
+            emission.is_done = True
+            # In order, though a later one may be done first: what is kept is one watermark.
+            while self._emissions and self._emissions[0].is_done:
+                self._settle(self._emissions.popleft())
+
+    def _settle(self, emission: _Emission) -> None:
+        # In this order: a crash in between must not have the windows emitted again, or not at all.
+        for subscription in list(self._watermarks):
+            if subscription is not None and emission.watermark < inf:
+                subscription.emitted_windows(self._name, emission.watermark)
+        holding.release(emission.release)
 
     def _complete(self) -> None:
         with self._lock:
-            closed = self._windows.advance(inf)
-            if self._emit(closed):
-                holding.release(closed.release)
+            try:
+                wanted = self._emit(self._windows.advance(inf), inf)
+            except BaseException as error:  # noqa: BLE001 - the source has ended, and hears of nothing
+                self._observer.on_error(error)  # type: ignore[arg-type]
+                return
+            if wanted:
                 self._observer.on_completed()

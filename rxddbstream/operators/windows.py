@@ -23,6 +23,7 @@ from reactivex import operators as ops
 from reactivex.disposable import Disposable
 
 from rxddbstream.errors import ConfigurationError
+from rxddbstream.model.callback import checked
 from rxddbstream.model.change import Change
 from rxddbstream.model.times import Seconds
 from rxddbstream.operators.window_state import LateObserver, Windowing
@@ -235,13 +236,16 @@ def fold_window(
     """
     folding = _fold_of(seed, fold)
     windower.windows(folding, lateness=lateness)  # what cannot work is refused here, and not at on_error
+    tell_late = (
+        checked(late.on_next if isinstance(late, abc.ObserverBase) else late, "late") if late else None
+    )
 
     def apply(source: Observable[Change]) -> Observable[WindowResult[Any, Any]]:
         def subscribe(
             observer: abc.ObserverBase[WindowResult[Any, Any]], scheduler: abc.SchedulerBase | None = None
         ) -> abc.DisposableBase:
             windows: Windows[Any, Change, Any] = windower.windows(folding, lateness=lateness)
-            operator = Windowing(windows, windower, key, late, name or repr(windower), observer)
+            operator = Windowing(windows, windower, key, tell_late, name or repr(windower), observer)
             return operator.start(source, scheduler)
 
         return Observable(subscribe)

@@ -16,6 +16,8 @@ from reactivex.disposable import CompositeDisposable, Disposable, SingleAssignme
 from reactivex.scheduler import CurrentThreadScheduler
 
 from rxddbstream.aws.client import StreamClient
+from rxddbstream.checkpoints.acknowledgement import delivering
+from rxddbstream.checkpoints.guard import Guarded
 from rxddbstream.model.change import Change
 from rxddbstream.model.page import Page
 from rxddbstream.model.position import Position
@@ -25,7 +27,7 @@ from rxddbstream.scheduling.pool import TimerPoolScheduler
 OPENING_PATIENCE = 2.0  # seconds that a delivery waits for the outermost `subscribe` to return
 
 
-class ShardStream(Observable[Change]):
+class ShardStream(Guarded[Change]):
     """The changes of one shard, in order: an Observable with the shard's name on it.
 
     It completes when the shard was read to its end. The shards that continue it are emitted after
@@ -34,6 +36,7 @@ class ShardStream(Observable[Change]):
 
     Args:
         unhandled: is told of such an error.
+        keeps_checkpoints: whether it makes a difference when a change is done.
 
     Attributes:
         shard: which shard.
@@ -49,8 +52,11 @@ class ShardStream(Observable[Change]):
         pages: Observable[Page],
         client: StreamClient,
         unhandled: Callable[[Any], None] | None = None,
+        *,
+        keeps_checkpoints: bool = False,
     ) -> None:
         super().__init__()
+        self._keeps_checkpoints = keeps_checkpoints
         self.shard = shard
         self.position = position
         self.pages = pages
@@ -100,7 +106,7 @@ class _Delivery:
         scheduler: abc.SchedulerBase | None,
         unhandled: Callable[[Any], None] | None = None,
     ) -> None:
-        self._observer = observer
+        self._observer: Any = observer  # RxPY's, which knows whether it has stopped
         self._unhandled = unhandled
         # Re-entrant: an observer may dispose, and so complete or stop, from inside on_next.
         self._lock = threading.RLock()
@@ -124,18 +130,22 @@ class _Delivery:
     def deliver(self, page: Page) -> None:
         self._wait_until_opened()
         with self._lock:
-            on_next, origin = self._observer.on_next, page.origin
             try:
-                for change in page.changes:
-                    if self._stopped:
-                        return
-                    origin.current = change
-                    on_next(change)
-                    if self._stopped:
-                        return  # an operator that fails disposes, and on_next returns all the same
-                    origin.done = change
+                with delivering(page.origin):
+                    self._hand_on(page)
             except BaseException as error:  # noqa: BLE001 - a SystemExit is lost on a worker thread
                 self.fail(error)
+
+    def _hand_on(self, page: Page) -> None:
+        observer, on_next, origin = self._observer, self._observer.on_next, page.origin
+        for change in page.changes:
+            if self._stopped:
+                return
+            origin.current = change
+            on_next(change)
+            if self._stopped or observer.is_stopped:
+                return  # whoever disposes, or fails, stops the observer first; then on_next does nothing
+            origin.done = change
 
     def fail(self, error: BaseException) -> None:
         with self._lock:
@@ -143,7 +153,7 @@ class _Delivery:
                 return
             self._stopped = True
             try:
-                self._observer.on_error(error)  # type: ignore[arg-type]
+                self._observer.on_error(error)
                 return
             except BaseException as raised:
                 if self._unhandled is None:

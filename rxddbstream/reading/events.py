@@ -9,12 +9,22 @@ from typing import Any, TypeAlias
 
 from reactivex import abc
 
+from rxddbstream.model.callback import checked
 from rxddbstream.model.events import Event, Retrying, Throttled
 
 MOST_WAITING = 10_000
 
 EventObserver: TypeAlias = abc.ObserverBase[Event] | Callable[[Event], object]
 """Whom `events=` takes: an observer, of which `on_next` alone is called, or a function."""
+
+
+def function_of(observer: EventObserver, what: str) -> Callable[[Event], None]:
+    """What to call with each event.
+
+    Raises:
+        ConfigurationError: it is a coroutine function.
+    """
+    return checked(observer.on_next if isinstance(observer, abc.ObserverBase) else observer, what)
 
 
 class EventSink:
@@ -30,8 +40,7 @@ class EventSink:
     """
 
     def __init__(self, observer: EventObserver | None, on_failure: Callable[[Any], None]) -> None:
-        self._tell: Callable[[Event], object] | None
-        self._tell = observer.on_next if isinstance(observer, abc.ObserverBase) else observer
+        self._tell = None if observer is None else function_of(observer, "events")
         self._on_failure = on_failure
         self._lock = threading.Lock()
         self._waiting: deque[Event] = deque()

@@ -17,7 +17,7 @@ from rxddbstream.errors import ConfigurationError
 from rxddbstream.model.position import Start, resolve
 from rxddbstream.protocol.bounds import End
 from rxddbstream.protocol.pacing import Poll
-from rxddbstream.reading.events import EventObserver
+from rxddbstream.reading.events import EventObserver, function_of
 
 OnGap: TypeAlias = Literal["raise", "skip"]
 
@@ -97,6 +97,8 @@ class ReadOptions:
 
     def __post_init__(self) -> None:
         resolve(self.start, now=datetime.max.replace(tzinfo=UTC))
+        if self.events is not None:
+            function_of(self.events, "events")
         if self.on_gap not in ("raise", "skip"):
             raise ConfigurationError(f"on_gap={self.on_gap!r}: 'raise' or 'skip' is needed")
         store = self.checkpoints

@@ -148,7 +148,14 @@ class LocalOutlet:
         for each in ready:
             found = pages(self._subscription, each)
             self._observer.on_next(
-                ShardStream(each.shard, each.position, found, self._client, self._observer.on_error)
+                ShardStream(
+                    each.shard,
+                    each.position,
+                    found,
+                    self._client,
+                    self._observer.on_error,
+                    keeps_checkpoints=self._writer is not None,
+                )
             )
 
     def lose(self, gap: Gap) -> DataTrimmed | None:

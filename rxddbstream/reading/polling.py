@@ -11,7 +11,7 @@ import threading
 from typing import Any
 
 from reactivex import Observable, abc
-from reactivex.disposable import MultipleAssignmentDisposable
+from reactivex.disposable import CompositeDisposable, Disposable, MultipleAssignmentDisposable
 
 from rxddbstream.checkpoints.frontier import Frontier
 from rxddbstream.errors import TransientError
@@ -66,7 +66,7 @@ class _Poller:
         self._lock = threading.Lock()  # guards these two; never held while calling out
         self._is_delivering = False
         self._ahead: tuple[Request, Answer | Exception] | None = None
-        self._opened = False
+        self._opened = self._completed = False
         self._last_change: Change | None = None
         shard, options, counts = start.shard, subscription.options, subscription.progress.counts
         self._calls = ShardCalls(subscription.client, shard.id, counts)
@@ -100,7 +100,12 @@ class _Poller:
             self._call()
         else:
             self._schedule(0.0)
-        return self._next_tick
+        return CompositeDisposable(self._next_tick, Disposable(self._stop))
+
+    def _stop(self) -> None:
+        # RxPY disposes at the end, too; there, what is held by then may still be released.
+        if self._frontier is not None and not self._completed:
+            self._frontier.stop()
 
     def _schedule(self, delay: float) -> None:
         self._next_tick.disposable = self._subscription.turns.scheduler.schedule_relative(delay, self._tick)
@@ -241,6 +246,7 @@ class _Poller:
 
     def _end(self) -> None:
         shard = self._reader.shard
+        self._completed = True
         try:
             self._observer.on_completed()
         except BaseException as error:  # noqa: BLE001 - the observer of this shard can be told no more

@@ -13,10 +13,11 @@ from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
 
-from reactivex import Observable, abc
+from reactivex import abc
 from reactivex.disposable import CompositeDisposable, Disposable
 
 from rxddbstream.aws.client import StreamClient
+from rxddbstream.checkpoints.guard import Guarded
 from rxddbstream.checkpoints.store import CheckpointStore
 from rxddbstream.model.change import Change
 from rxddbstream.model.position import Start
@@ -36,7 +37,7 @@ from rxddbstream.scheduling.pool import TimerPoolScheduler
 T = TypeVar("T")
 
 
-class Stream(Observable[T]):
+class Stream(Guarded[T]):
     """What `changes` and `shards` return: an Observable that says how the reading goes.
 
     >>> stream = changes("orders")
@@ -44,9 +45,12 @@ class Stream(Observable[T]):
     0
     """
 
-    def __init__(self, subscribe: Callable[..., abc.DisposableBase], counts: Counts) -> None:
+    def __init__(
+        self, subscribe: Callable[..., abc.DisposableBase], counts: Counts, keeps_checkpoints: bool = False
+    ) -> None:
         super().__init__(subscribe)
         self._counts = counts
+        self._keeps_checkpoints = keeps_checkpoints
 
     def statistics(self) -> Statistics:
         """A snapshot of what its subscriptions have done so far; it costs next to nothing.
@@ -156,7 +160,7 @@ def shards(
 
 def merged(source: Stream[ShardStream]) -> Stream[Change]:
     """The changes of all shards; it counts where they do."""
-    return Stream(partial(merge_shards, source), source._counts)
+    return Stream(partial(merge_shards, source), source._counts, source._keeps_checkpoints)
 
 
 def shards_of(
@@ -184,7 +188,7 @@ def shards_of(
             raise
         return CompositeDisposable(subscription, Disposable(own.shutdown))
 
-    return Stream(subscribe, counts)
+    return Stream(subscribe, counts, options.checkpoints is not None)
 
 
 def _discover(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from queue import Empty
 from typing import Generic, TypeVar
 
@@ -37,8 +38,8 @@ class BoundedQueue(Generic[T]):
 
     Args:
         max_pending: how many elements may wait to be taken.
-        hold: called with each element that is put: it is not done before its `release`.
-        release: called with each element that is done.
+        defer: called with each element that is put, on the thread that puts it; what is to be called once it
+            is done.
         wake: called when there may be something to take, on the thread that put it.
     """
 
@@ -46,30 +47,28 @@ class BoundedQueue(Generic[T]):
         self,
         max_pending: int,
         *,
-        hold: Callable[[T], object],
-        release: Callable[[T], object],
+        defer: Callable[[T], Callable[[], object]],
         wake: Callable[[], object] = lambda: None,
     ) -> None:
         if max_pending < 1:
             raise ValueError(f"max_pending must be at least 1, not {max_pending}")
         self._max_pending = max_pending
-        self._hold = hold
-        self._release = release
+        self._defer = defer
         self._wake = wake
         self._changed = threading.Condition()
-        self._pending: deque[T] = deque()
+        self._pending: deque[tuple[T, Callable[[], object]]] = deque()
         self._closed = False
         self._end: Ended | None = None
         self._taker = threading.get_ident()
 
     def put(self, element: T) -> None:
-        """Hold the element, wait for room, and add it; drop it when the taker has gone."""
-        self._hold(element)  # also what is then dropped: it is not done
+        """Wait for room, and add the element; drop it when the taker has gone."""
+        done = self._defer(element)  # also of what is then dropped: it is not done
         with self._changed:
             self._wait_until(lambda: len(self._pending) < self._max_pending)
             if self._closed:
                 return
-            self._pending.append(element)
+            self._pending.append((element, done))
             self._changed.notify_all()
         self._wake()
 
@@ -85,12 +84,6 @@ class BoundedQueue(Generic[T]):
     def _wait_until(self, condition: Callable[[], bool]) -> None:
         self._changed.wait_for(lambda: self._closed or condition() or self._taker == threading.get_ident())
 
-    def done(self, element: T) -> None:
-        """Release an element that was taken, unless the taker has gone before it was done."""
-        with self._changed:
-            if not self._closed:
-                self._release(element)
-
     def close(self) -> None:
         """The taker goes."""
         with self._changed:
@@ -98,8 +91,8 @@ class BoundedQueue(Generic[T]):
             self._pending.clear()
             self._changed.notify_all()
 
-    def take(self, timeout: float = 0.0) -> T:
-        """The next element.
+    def take(self, timeout: float = 0.0) -> tuple[T, Callable[[], object]]:
+        """The next element, and what to call once it is done, unless the taker goes before.
 
         Args:
             timeout: seconds to wait for one.
@@ -114,5 +107,11 @@ class BoundedQueue(Generic[T]):
                 self._changed.wait_for(lambda: self._pending or self._end is not None, timeout)
             if self._pending:
                 self._changed.notify_all()
-                return self._pending.popleft()
+                element, done = self._pending.popleft()
+                return element, partial(self._done, done)
             raise self._end or Empty
+
+    def _done(self, done: Callable[[], object]) -> None:
+        # Without the lock, since it may have to wait for whoever waits for room.
+        if not self._closed:
+            done()

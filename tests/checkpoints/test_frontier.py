@@ -283,3 +283,96 @@ def test_it_agrees_with_a_naive_frontier(steps):
             shard.release(number)
     shard.finish()
     assert shard.position == (None if naive.ended else after(naive.begun) if naive.begun else START)
+
+
+# --- held back ---------------------------------------------------------------------------------------
+
+
+def test_what_no_checkpoint_says_is_done_can_be_held_back(shard):
+    # delivered   1   2   3   4        a list of 2 and 3 comes with 4
+    # held back       2   3
+    shard.deliver(3)
+    shard.begin()
+    assert shard.frontier.hold_back(shard.changes[2])
+    assert shard.frontier.hold_back(shard.changes[3])
+    shard.finish()
+    assert shard.position == START  # what was before 2 is not known any more
+    shard.release(2)
+    assert shard.position == after(2)
+    shard.release(3)
+    assert shard.position == after(4)
+
+
+def test_what_a_checkpoint_says_is_done_cannot(shard):
+    shard.deliver(3)
+    assert shard.frontier.keep() == after(3)
+    shard.deliver(2)
+    assert not shard.frontier.hold_back(shard.changes[3])
+    assert shard.frontier.hold_back(shard.changes[4])
+    assert shard.position == after(3)
+
+
+def test_a_shard_that_was_kept_as_done_can_hold_nothing_back(shard):
+    shard.deliver(1)
+    shard.frontier.end()
+    assert shard.frontier.keep() is None
+    assert not shard.frontier.hold_back(shard.changes[1])
+
+
+def test_lists_one_after_the_other_let_the_frontier_go_on(shard):
+    # lists      [1 2] [3 4] [5 6]    the taker is at the third when the last has come
+    for first in (1, 3, 5):
+        shard.deliver(1)
+        shard.begin()
+        assert shard.frontier.hold_back(shard.changes[first])
+        assert shard.frontier.hold_back(shard.changes[first + 1])
+        shard.finish()
+    shard.release(1)
+    shard.release(2)
+    assert shard.frontier.keep() == after(2)
+    shard.release(3)
+    shard.release(4)
+    assert shard.frontier.keep() == after(4)
+
+
+@given(st.data())
+def test_the_frontier_never_passes_what_is_held_back_and_never_goes_back_behind_a_checkpoint(data):
+    shard, held, kept = Shard(), set(), 0
+    for _ in range(data.draw(st.integers(1, 20))):
+        shard.begin()
+        newest = len(shard.changes) - 1
+        for number in data.draw(st.lists(st.integers(1, newest), max_size=4, unique=True)):
+            if number in held:
+                continue
+            if shard.frontier.hold_back(shard.changes[number]):
+                held.add(number)
+            else:
+                assert number <= kept
+        shard.finish()
+        for number in data.draw(st.sets(st.sampled_from(sorted(held))) if held else st.just(())):
+            shard.release(number)
+            held.discard(number)
+        writes = data.draw(st.booleans())
+        position = shard.frontier.keep() if writes else shard.position
+        reached = int(position.sequence_number) - 10**20 if isinstance(position, After) else 0
+        assert reached >= kept
+        assert all(number > reached for number in held)
+        assert held or reached == newest
+        kept = reached if writes else kept
+
+
+def test_a_shard_whose_reading_was_stopped_moves_no_more(shard):
+    shard.deliver(2, hold=1)
+    shard.frontier.stop()
+    shard.release(1)
+    shard.release(2)
+    assert shard.position == shard.frontier.keep() == START
+
+
+def test_a_shard_that_was_read_to_its_end_may_still_be_released(shard):
+    shard.deliver(2, hold=1)
+    shard.frontier.end()
+    shard.frontier.stop()
+    shard.release(1)
+    shard.release(2)
+    assert shard.position is None

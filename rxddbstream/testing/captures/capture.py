@@ -57,7 +57,7 @@ class Capture(Stream[Change]):
     def __init__(
         self, source: Stream[ShardStream], path: Path, *, overwrite: bool = False, limit: int | None = None
     ) -> None:
-        super().__init__(self._capture, source._counts)
+        super().__init__(self._capture, source._counts, source._keeps_checkpoints)
         self._source = source
         self._path = path
         self._overwrite = overwrite

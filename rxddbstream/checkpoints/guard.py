@@ -1,0 +1,131 @@
+"""Observables that take no dropped element for a done one.
+
+RxPY disposes from the outside in, and an operator that takes a time ends its observer from a thread of its
+own. What is delivered meanwhile falls into an observer that has stopped; `on_next` returns all the same.
+So each stage of a pipeline looks, after `on_next`, whether its observer has stopped, and defers the
+element's acknowledgement if it has::
+
+    timer      ---------------|          take_with_time ends its observer ...
+    changes    -a---b---c---d---e        ... while d is on its way to it
+    done       -a---b---c
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from functools import wraps
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from reactivex import Observable, abc
+from reactivex.disposable import CompositeDisposable, Disposable
+from reactivex.scheduler import CurrentThreadScheduler
+
+from rxddbstream.checkpoints.acknowledgement import current
+from rxddbstream.model.callback import checked
+
+T = TypeVar("T")
+
+
+class Guarded(Observable[T]):
+    """An Observable whose operators and observers are looked after."""
+
+    _keeps_checkpoints = False  # whether it makes a difference when an element is done
+
+    # The overloads are those of RxPY; what is added to them has no type of its own.
+    if not TYPE_CHECKING:
+
+        @wraps(Observable.pipe)
+        def pipe(self, *operators):
+            result = self
+            for operator in operators:
+                result = operator(result)
+                if type(result) is Observable:  # not one that has methods of its own, such as `connect`
+                    result = Stage(result, self._keeps_checkpoints)
+            return result
+
+        @wraps(Observable.subscribe)
+        def subscribe(self, on_next=None, on_error=None, on_completed=None, *, scheduler=None):
+            # An operator subscribes inside another's `subscribe`, for which RxPY runs a trampoline.
+            if on_next is not None and CurrentThreadScheduler.singleton().schedule_required():
+                if callable(getattr(on_next, "on_next", None)):
+                    on_next, on_error, on_completed = on_next.on_next, on_next.on_error, on_next.on_completed
+                on_next = checked(on_next, "on_next")
+            return super().subscribe(on_next, on_error, on_completed, scheduler=scheduler)
+
+
+def keeps_checkpoints(source: Observable[Any]) -> bool:
+    """Whether it is known to make a difference when an element of it is done."""
+    return isinstance(source, Guarded) and source._keeps_checkpoints
+
+
+class Stage(Guarded[T]):
+    """What an operator has made of a guarded Observable.
+
+    Args:
+        made: that.
+    """
+
+    def __init__(self, made: Observable[T], keeps_checkpoints: bool) -> None:
+        super().__init__()
+        self._made = made
+        self._keeps_checkpoints = keeps_checkpoints
+
+    def _subscribe_core(
+        self, observer: abc.ObserverBase[T], scheduler: abc.SchedulerBase | None = None
+    ) -> abc.DisposableBase:
+        # Not `subscribe`, which would put an observer of its own between the operator and ours.
+        if not self._keeps_checkpoints:
+            return self._made._subscribe_core(observer, scheduler)
+        guard = Guard(observer)
+        return CompositeDisposable(self._made._subscribe_core(guard, scheduler), Disposable(guard.let_go))
+
+
+class Guard(abc.ObserverBase[T]):
+    """Looks after one observer, which RxPY's `subscribe` has made, or which is a guard itself."""
+
+    def __init__(self, observer: abc.ObserverBase[T]) -> None:
+        self._observer: Any = observer
+        self._lock = threading.Lock()
+        self._deferred: list[Callable[[], None]] = []
+        self._is_disposed = False
+        self.on_error = observer.on_error  # type: ignore[method-assign]
+        self.on_completed = observer.on_completed  # type: ignore[method-assign]
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether what comes now is dropped."""
+        return bool(self._observer.is_stopped)
+
+    def on_next(self, value: T) -> None:
+        self._observer.on_next(value)
+        if self._observer.is_stopped:
+            self._defer()
+
+    def _defer(self) -> None:
+        delivery = current()
+        if delivery is None:
+            return
+        deferred = delivery.defer()
+        with self._lock:
+            if not self._is_disposed:
+                self._deferred.append(deferred)
+                return
+        deferred()
+
+    def let_go(self) -> None:
+        """All upstream is disposed: acknowledgements come too late for its checkpoints.
+
+        Unless others share it, and it goes on: then what has ended is nothing to wait for.
+        """
+        with self._lock:
+            self._is_disposed = True
+            deferred, self._deferred = self._deferred, []
+        for acknowledge in deferred:
+            acknowledge()
+
+    def on_error(self, error: Exception) -> None:
+        """Replaced by the observer's."""
+
+    def on_completed(self) -> None:
+        """Replaced by the observer's."""
