@@ -36,6 +36,7 @@ class _Subscription:
 
     def __init__(self) -> None:
         self.pool = TimerPoolScheduler()
+        self.pool.serves_one = True
         self._subscription = SerialDisposable()
         self._over = threading.Event()
 

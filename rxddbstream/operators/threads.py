@@ -14,7 +14,8 @@ from reactivex.disposable import CompositeDisposable, Disposable, SerialDisposab
 from rxddbstream.checkpoints.acknowledgement import hand_on
 from rxddbstream.checkpoints.guard import keeps_checkpoints
 from rxddbstream.checkpoints.holding import defer
-from rxddbstream.errors import HeldTooLate
+from rxddbstream.errors import ConfigurationError, HeldTooLate
+from rxddbstream.scheduling.pool import TimerPoolScheduler
 from rxddbstream.scheduling.queue import MAX_PENDING, BoundedQueue, Ended
 
 T = TypeVar("T")
@@ -81,9 +82,21 @@ class _Drain:
     def start(self, source: Observable[Any], given: abc.SchedulerBase | None) -> abc.DisposableBase:
         queue = self._queue
         # First the queue: a source that waits for room could not be disposed.
-        both = CompositeDisposable(Disposable(queue.close), self._source)
+        both = CompositeDisposable(Disposable(self._leave), self._source)
+        if isinstance(self._scheduler, TimerPoolScheduler):
+            if self._scheduler.unusable is not None:
+                raise ConfigurationError(f"the scheduler of observe_on {self._scheduler.unusable}")
+            self._scheduler.before_shutdown(self._shut_down)
         self._source.disposable = source.subscribe(self._put, queue.end, queue.end, scheduler=given)
         return both
+
+    def _leave(self) -> None:
+        self._queue.close()
+        if isinstance(self._scheduler, TimerPoolScheduler):
+            self._scheduler.not_before_shutdown(self._shut_down)
+
+    def _shut_down(self) -> None:
+        self._stop(ConfigurationError("the scheduler of observe_on was shut down while it was in use"))
 
     def _put(self, element: Any) -> None:
         try:
@@ -139,6 +152,6 @@ class _Drain:
             self._queue.close()
 
     def _stop(self, error: BaseException) -> None:
-        self._queue.close()
+        self._leave()
         self._source.dispose()
         self._observer.on_error(error)  # type: ignore[arg-type]

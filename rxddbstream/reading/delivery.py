@@ -18,6 +18,7 @@ from reactivex.scheduler import CurrentThreadScheduler
 from rxddbstream.aws.client import StreamClient
 from rxddbstream.checkpoints.acknowledgement import delivering
 from rxddbstream.checkpoints.guard import Guarded
+from rxddbstream.errors import ConfigurationError
 from rxddbstream.model.change import Change
 from rxddbstream.model.page import Page
 from rxddbstream.model.position import Position
@@ -80,6 +81,8 @@ def merge_shards(
     source: Observable[ShardStream],
     observer: abc.ObserverBase[Change],
     scheduler: abc.SchedulerBase | None = None,
+    *,
+    polls: abc.SchedulerBase | None = None,
 ) -> abc.DisposableBase:
     """Subscribe to all shards' changes as one stream, each shard's in order.
 
@@ -89,8 +92,11 @@ def merge_shards(
           A: -a1-a2----a3-|
                  B: -b1----b2--|
         ----a1-a2--b1--a3--b2--|
+
+    Args:
+        polls: where the shards are read, if not on `scheduler`.
     """
-    return _Merge(observer, scheduler).start(source)
+    return _Merge(observer, scheduler, polls or scheduler).start(source)
 
 
 class _Delivery:
@@ -110,7 +116,8 @@ class _Delivery:
         self._unhandled = unhandled
         # Re-entrant: an observer may dispose, and so complete or stop, from inside on_next.
         self._lock = threading.RLock()
-        self._stopped = False
+        self._stopped = self._is_handing_on = False
+        self._last_error: ConfigurationError | None = None  # to be told by whoever has the lock
         self._scheduler = scheduler if isinstance(scheduler, TimerPoolScheduler) else None
         self._opener = threading.get_ident()
         self._opened = threading.Event()
@@ -119,7 +126,7 @@ class _Delivery:
         # Whoever runs us stops us before it disposes: RxPY disposes from the outside in, and an operator
         # that is disposed already would drop what still comes, which would count as done.
         if self._scheduler is not None:
-            self._scheduler.before_shutdown(self.stop)
+            self._scheduler.before_shutdown(self._shut_down)
 
     def _wait_until_opened(self) -> None:
         # Not for ever: a trampoline that an exception has ended, or that a caller blocks, runs no more.
@@ -131,19 +138,23 @@ class _Delivery:
         self._wait_until_opened()
         with self._lock:
             try:
+                self._is_handing_on = True
                 with delivering(page.origin):
                     self._hand_on(page)
             except BaseException as error:  # noqa: BLE001 - a SystemExit is lost on a worker thread
                 self.fail(error)
+            finally:
+                self._is_handing_on = False
+            self._fail_at_last()
 
     def _hand_on(self, page: Page) -> None:
         observer, on_next, origin = self._observer, self._observer.on_next, page.origin
         for change in page.changes:
-            if self._stopped:
+            if self._stopped or self._last_error is not None:
                 return
             origin.current = change
             on_next(change)
-            if self._stopped or observer.is_stopped:
+            if self._stopped or self._last_error is not None or observer.is_stopped:
                 return  # whoever disposes, or fails, stops the observer first; then on_next does nothing
             origin.done = change
 
@@ -174,14 +185,38 @@ class _Delivery:
         self._stopped = True
         self._opened.set()
         if self._scheduler is not None:
-            self._scheduler.not_before_shutdown(self.stop)
+            self._scheduler.not_before_shutdown(self._shut_down)
+
+    def _shut_down(self) -> None:
+        assert self._scheduler is not None
+        if self._scheduler.serves_one:
+            self.stop()  # whose end it is
+            return
+        # Nothing more can be read. Whoever delivers tells so when on_next has returned: we need not wait.
+        self._last_error = ConfigurationError("the scheduler was shut down while it was reading the stream")
+        self._opened.set()
+        if self._lock.acquire(blocking=False):
+            try:
+                if not self._is_handing_on:  # by this very thread, whose on_next has not returned
+                    self._fail_at_last()
+            finally:
+                self._lock.release()
+
+    def _fail_at_last(self) -> None:
+        if self._last_error is not None:
+            self.fail(self._last_error)
 
 
 class _Merge:
     """One subscription to all shards."""
 
-    def __init__(self, observer: abc.ObserverBase[Change], scheduler: abc.SchedulerBase | None) -> None:
-        self._delivery = _Delivery(observer, scheduler)
+    def __init__(
+        self,
+        observer: abc.ObserverBase[Change],
+        scheduler: abc.SchedulerBase | None,
+        polls: abc.SchedulerBase | None,
+    ) -> None:
+        self._delivery = _Delivery(observer, polls)
         self._scheduler = scheduler
         self._group = CompositeDisposable(Disposable(self._delivery.stop))
         self._lock = threading.Lock()

@@ -61,7 +61,7 @@ class _Poller:
     def __init__(self, subscription: Subscription, start: Ready, observer: abc.ObserverBase[Page]) -> None:
         self._subscription = subscription
         self._position = start.position
-        self._observer = observer
+        self._observer: Any = observer  # RxPY's, which knows whether it has stopped
         self._next_tick = MultipleAssignmentDisposable()
         self._lock = threading.Lock()  # guards these two; never held while calling out
         self._is_delivering = False
@@ -111,6 +111,18 @@ class _Poller:
         self._next_tick.disposable = self._subscription.turns.scheduler.schedule_relative(delay, self._tick)
 
     def _tick(self, _: abc.SchedulerBase, state: Any = None) -> None:
+        try:
+            self._ask()
+        except BaseException as error:  # noqa: BLE001 - see there
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        # The worker would go on, and this shard would not. What the end itself has raised nobody can be told.
+        if self._observer.is_stopped:
+            raise error
+        self._observer.on_error(error)
+
+    def _ask(self) -> None:
         reader, subscription = self._reader, self._subscription
         if not isinstance(reader.next_request(), GetRecords):
             self._call()
@@ -138,7 +150,10 @@ class _Poller:
                 return
             self._is_delivering = True
         if not self._next_tick.is_disposed:
-            self._handle(request, answer)
+            try:
+                self._handle(request, answer)
+            except BaseException as error:  # noqa: BLE001 - see there
+                self._fail(error)
         # The flag goes down and the answer is fetched under one lock: else one that comes in between would
         # lie here for ever.
         with self._lock:

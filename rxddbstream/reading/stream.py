@@ -19,6 +19,7 @@ from reactivex.disposable import CompositeDisposable, Disposable
 from rxddbstream.aws.client import StreamClient
 from rxddbstream.checkpoints.guard import Guarded
 from rxddbstream.checkpoints.store import CheckpointStore
+from rxddbstream.errors import ConfigurationError
 from rxddbstream.model.change import Change
 from rxddbstream.model.position import Start
 from rxddbstream.protocol.pacing import Poll
@@ -46,9 +47,14 @@ class Stream(Guarded[T]):
     """
 
     def __init__(
-        self, subscribe: Callable[..., abc.DisposableBase], counts: Counts, keeps_checkpoints: bool = False
+        self,
+        subscribe: Callable[..., abc.DisposableBase],
+        counts: Counts,
+        keeps_checkpoints: bool = False,
+        polls: abc.SchedulerBase | None = None,
     ) -> None:
         super().__init__(subscribe)
+        self._polls = polls  # where it reads, if not on the scheduler that is given to `subscribe`
         self._counts = counts
         self._keeps_checkpoints = keeps_checkpoints
 
@@ -160,7 +166,8 @@ def shards(
 
 def merged(source: Stream[ShardStream]) -> Stream[Change]:
     """The changes of all shards; it counts where they do."""
-    return Stream(partial(merge_shards, source), source._counts, source._keeps_checkpoints)
+    subscribe = partial(merge_shards, source, polls=source._polls)
+    return Stream(subscribe, source._counts, source._keeps_checkpoints, source._polls)
 
 
 def shards_of(
@@ -179,6 +186,7 @@ def shards_of(
     ) -> abc.DisposableBase:
         polls = options.scheduler or given
         if polls is not None:
+            _refuse_unusable(polls)
             return _discover(find, options, counts, polls, observer)
         own = TimerPoolScheduler()
         try:
@@ -188,7 +196,13 @@ def shards_of(
             raise
         return CompositeDisposable(subscription, Disposable(own.shutdown))
 
-    return Stream(subscribe, counts, options.checkpoints is not None)
+    return Stream(subscribe, counts, options.checkpoints is not None, options.scheduler)
+
+
+def _refuse_unusable(polls: abc.SchedulerBase) -> None:
+    unusable = polls.unusable if isinstance(polls, TimerPoolScheduler) else None
+    if unusable is not None:
+        raise ConfigurationError(f"the scheduler {unusable}: nothing would be read")
 
 
 def _discover(

@@ -11,6 +11,7 @@ import contextlib
 import heapq
 import itertools
 import math
+import os
 import sys
 import threading
 import time
@@ -26,6 +27,8 @@ from reactivex.typing import AbsoluteTime, RelativeTime
 __all__ = ["WORKERS", "TimerPoolScheduler"]
 
 WORKERS = 16
+
+_FORKED = "was made before this process was forked, and its threads are in the other one; make a new one here"
 
 _T = TypeVar("_T")
 
@@ -88,6 +91,7 @@ class _Timer:
     def __init__(self, name: str) -> None:
         self.lock = threading.RLock()
         self.closed = False
+        self._process = os.getpid()
         self.threads: list[threading.Thread] = []
         self._name = name
         self._heap: list[tuple[float, int, _Item]] = []
@@ -95,6 +99,11 @@ class _Timer:
         self._cancelled = 0
         self._alarm: SimpleQueue[None] = SimpleQueue()
         self._wakes_at = -math.inf  # -inf: the thread is awake, or has been told to wake up
+
+    @property
+    def is_of_another_process(self) -> bool:
+        """Whether the process was forked since."""
+        return os.getpid() != self._process
 
     def add(self, due: float, item: _Item) -> None:
         if not self.threads:
@@ -183,6 +192,8 @@ class _Lane(PeriodicScheduler):
 
     def _submit(self, delay: float, action: ScheduledAction[Any], state: Any) -> _Item:
         item = _Item(self, action, state)
+        if self._timer.is_of_another_process:  # before the lock, which a thread may have had when it was lost
+            raise RuntimeError(f"the scheduler {_FORKED}")
         with self._timer.lock:
             if self._timer.closed:
                 item.dispose()
@@ -229,7 +240,12 @@ class TimerPoolScheduler(_Lane):
 
     One timer thread waits for due times, up to `workers` threads run the actions, and one more
     serves `control`. Threads start with the first work for them. An exception that escapes an
-    action goes to `threading.excepthook`, and the worker goes on.
+    action goes to `threading.excepthook`, and the worker goes on. In a process that was forked,
+    scheduling on it raises a RuntimeError.
+
+    Attributes:
+        serves_one: whether it is of one subscription alone, and ends with it. The shutdown of any other is an
+            error to those that read on it.
 
         >>> from reactivex import interval, operators as ops
         >>> with TimerPoolScheduler(workers=4) as scheduler:
@@ -242,6 +258,7 @@ class TimerPoolScheduler(_Lane):
             raise ValueError(f"a pool needs at least one worker, not {workers}")
         super().__init__(_Timer(f"{name}-timer"), workers, f"{name}-worker")
         self._control = _Lane(self._timer, 1, f"{name}-control")
+        self.serves_one = False
         self._before_shutdown: set[Callable[[], object]] = set()
 
     @property
@@ -256,6 +273,19 @@ class TimerPoolScheduler(_Lane):
         True
         """
         return self._control
+
+    @property
+    def unusable(self) -> str | None:
+        """Why nothing that is scheduled will run: after a shutdown, or a fork; None if it will.
+
+        >>> scheduler = TimerPoolScheduler(workers=1)
+        >>> scheduler.shutdown()
+        >>> scheduler.unusable
+        'was shut down'
+        """
+        if self._timer.is_of_another_process:
+            return _FORKED
+        return "was shut down" if self._timer.closed else None
 
     def before_shutdown(self, action: Callable[[], object]) -> None:
         """Have an action called when `shutdown` begins, while everything still runs."""

@@ -164,6 +164,7 @@ def test_a_stop_in_the_middle_of_a_page_closes_no_window_without_the_rest():
     scheduler.advance_by(100)
     source = rxd.changes(sim.arn, start="trim_horizon", client=sim.client, checkpoints=store, follow=False)
     pool, stopped, windows = TimerPoolScheduler(2), threading.Event(), []
+    pool.serves_one = True
 
     def stop_at_15(change):
         if change.keys["id"] == 15:

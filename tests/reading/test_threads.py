@@ -18,6 +18,10 @@ from reactivex.subject import Subject
 from support.waiting import PATIENCE, wait_until
 
 import rxddbstream as rxd
+from rxddbstream import operators as dops
+from rxddbstream.errors import ConfigurationError
+from rxddbstream.reading.progress import Progress
+from rxddbstream.scheduling.pool import TimerPoolScheduler
 from rxddbstream.testing import SimulatedStream, build_shards
 
 QUICK = rxd.Poll(fastest=0.01, slowest=0.05)
@@ -246,7 +250,84 @@ def test_a_slow_observer_slows_polling_down_and_memory_stays_flat():
     assert max(peaks) - min(peaks) < 2_000_000
 
 
+# --- a scheduler that ends -----------------------------------------------------------------------------
+
+
+def subscribed(source, **options):
+    told, begun = [], threading.Event()
+    source.subscribe(lambda _: begun.set(), told.append, lambda: told.append("completed"), **options)
+    return told, begun
+
+
+@pytest.mark.parametrize("given", ["to changes", "to subscribe"])
+def test_a_subscription_is_told_that_its_scheduler_was_shut_down(given):
+    sim = SimulatedStream()
+    sim.put("item")
+    pool = TimerPoolScheduler()
+    options = {"scheduler": pool} if given == "to changes" else {}
+    source = rxd.changes(sim.arn, client=sim.client, start="trim_horizon", poll=QUICK, **options)
+    told, begun = subscribed(
+        source.pipe(ops.map(lambda change: change)), **({} if options else {"scheduler": pool})
+    )
+    assert begun.wait(PATIENCE)
+    pool.shutdown(wait=PATIENCE)
+    wait_until(lambda: told)
+    assert isinstance(told[0], ConfigurationError)
+    assert "the scheduler was shut down while" in str(told[0])
+    assert "the scheduler was shut down: nothing" in str(subscribed(source, scheduler=pool)[0][0])
+
+
+def test_what_is_in_hand_when_a_scheduler_is_shut_down_is_not_waited_for_and_tells_it_afterwards():
+    sim = SimulatedStream()
+    sim.put("item")
+    sim.put("item")
+    in_hand, go_on, told, seen = threading.Event(), threading.Event(), [], []
+
+    def observe(change):
+        seen.append(change)
+        in_hand.set()
+        assert go_on.wait(PATIENCE)
+
+    pool = TimerPoolScheduler()
+    source = rxd.changes(sim.arn, client=sim.client, start="trim_horizon", poll=QUICK)
+    source.subscribe(observe, told.append, scheduler=pool)
+    assert in_hand.wait(PATIENCE)
+    pool.shutdown()
+    assert told == []
+    go_on.set()
+    wait_until(lambda: told)
+    assert isinstance(told[0], ConfigurationError)
+    assert len(seen) == 1
+
+
+def test_observe_on_is_told_that_its_scheduler_was_shut_down():
+    sim = SimulatedStream()
+    for _ in range(20):
+        sim.put("item")
+    pool = TimerPoolScheduler(1)
+    source = rxd.changes(sim.arn, client=sim.client, start="trim_horizon", poll=QUICK)
+    elsewhere = source.pipe(dops.observe_on(pool, max_pending=2))
+    told, begun = subscribed(elsewhere)
+    assert begun.wait(PATIENCE)
+    pool.shutdown()
+    assert "of observe_on was shut down while" in str(told[0])
+    assert "of observe_on was shut down" in str(subscribed(elsewhere)[0][0])
+
+
+def test_an_error_that_comes_after_a_page_was_delivered_ends_the_stream(monkeypatch):
+    def fail(self, *_):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Progress, "read", fail)
+    sim = SimulatedStream()
+    sim.put("item")
+    told, _ = subscribed(rxd.changes(sim.arn, client=sim.client, start="trim_horizon", poll=QUICK))
+    wait_until(lambda: told)
+    assert isinstance(told[0], ZeroDivisionError)
+
+
 SCRIPT = """
+    import os
     import rxddbstream as rxd
     from rxddbstream.testing import SimulatedStream
     sim = SimulatedStream(shards=100)
@@ -369,3 +450,32 @@ def test_behind_a_held_up_observer_there_is_one_page_a_worker_and_one_more_at_th
         time.sleep(0.3)
         assert source.statistics().records / 10 <= 16 + 1
         release.set()
+
+
+@pytest.mark.system
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_scheduler_that_was_made_before_a_fork_says_so():
+    process = start_python("""
+        import warnings
+        warnings.simplefilter("ignore")
+        pool = rxd.TimerPoolScheduler(2)
+        subscription = rxd.changes(sim.arn, client=sim.client, scheduler=pool).subscribe(print)
+        if os.fork():
+            os.wait()
+            subscription.dispose()
+        else:
+            source = rxd.changes(sim.arn, client=sim.client, scheduler=pool)
+            source.subscribe(print, lambda error: print("told", error))
+            try:
+                pool.schedule(print)
+            except RuntimeError as error:
+                print("raised", error)
+            os._exit(0)
+    """)
+    with process:
+        out, err = process.communicate(timeout=PATIENCE)
+    told, raised = out.splitlines()
+    assert told.startswith("told the scheduler was made before this process was forked")
+    assert raised.startswith("raised the scheduler was made before this process was forked")
+    assert err == ""
