@@ -40,13 +40,14 @@ class Frontier(Origin):
         event_time: see `Origin`.
     """
 
-    __slots__ = ("_ended", "_held", "_kept", "_lock", "_released", "_start", "_stopped_at")
+    __slots__ = ("_ended", "_held", "_kept", "_lock", "_released", "_start", "_stopped_at", "_when_released")
 
     def __init__(self, start: Position, event_time: EventTime | None = None) -> None:
         super().__init__(event_time)
         self._start = start
         self._kept: Position | None = start  # what the last checkpoint says
         self._stopped_at: Position | None = None
+        self._when_released: Callable[[], None] | None = None
         self._released: str | None = None  # the newest one that was
         self._held: OrderedDict[str, _Hold] = OrderedDict()
         self._lock = threading.Lock()  # several threads may release
@@ -110,6 +111,20 @@ class Frontier(Origin):
                 del self._held[change.sequence_number]
                 if self._released is None or int(self._released) < int(change.sequence_number):
                     self._released = change.sequence_number
+            tell = None if self._held else self._when_released
+        if tell is not None:
+            tell()
+
+    def when_released(self, tell: Callable[[], None]) -> None:
+        """Have this called whenever nothing is held any more, on the thread that released it."""
+        with self._lock:
+            self._when_released = tell
+
+    @property
+    def is_holding(self) -> bool:
+        """Whether somebody holds a change."""
+        with self._lock:
+            return bool(self._held)
 
     def end(self) -> None:
         """The shard was read to its end, and all of it was delivered."""

@@ -12,8 +12,9 @@ element's acknowledgement if it has::
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -78,7 +79,58 @@ class Stage(Guarded[T]):
         if not self._keeps_checkpoints:
             return self._made._subscribe_core(observer, scheduler)
         guard = Guard(observer)
-        return CompositeDisposable(self._made._subscribe_core(guard, scheduler), Disposable(guard.let_go))
+        with Subscriber.subscribing() as outermost:
+            subscription = self._made._subscribe_core(guard, scheduler)
+        return CompositeDisposable(Disposable(outermost.through), subscription, Disposable(guard.let_go))
+
+
+class Subscriber:
+    """The outermost subscriber of a pipeline: until it is through, its operators may have changes in hand.
+
+    Attributes:
+        is_through: whether it has completed, failed or was disposed.
+    """
+
+    def __init__(self, *, is_through: bool = False) -> None:
+        self.is_through = is_through
+        self._lock = threading.Lock()
+        self._actions: list[Callable[[], None]] = []
+
+    @classmethod
+    def current(cls) -> Subscriber:
+        """Who is subscribing on this thread; one that is through where nobody knows."""
+        return _thread.subscriber or cls(is_through=True)
+
+    @classmethod
+    @contextlib.contextmanager
+    def subscribing(cls) -> Iterator[Subscriber]:
+        """While a stage subscribes; a subscriber that nobody asks, if an outer one does, too."""
+        outer, mine = _thread.subscriber, cls()
+        _thread.subscriber = outer or mine
+        try:
+            yield mine
+        finally:
+            _thread.subscriber = outer
+
+    def when_through(self, action: Callable[[], None]) -> None:
+        """Have this called then."""
+        with self._lock:
+            self._actions.append(action)
+
+    def through(self) -> None:
+        """It is."""
+        with self._lock:
+            self.is_through = True
+            actions, self._actions = self._actions, []
+        for action in actions:
+            action()
+
+
+class _Thread(threading.local):
+    subscriber: Subscriber | None = None
+
+
+_thread = _Thread()
 
 
 class Guard(abc.ObserverBase[T]):

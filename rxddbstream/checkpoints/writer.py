@@ -146,6 +146,19 @@ class Writer:
         """
         self._save(self._gather())
 
+    def when_released(self, tell: Callable[[], None]) -> None:
+        """Have this called when nothing is held: now, or on the thread that releases the last change."""
+        with self._lock:
+            frontiers = [frontier for frontier, _ in self._frontiers.values()]
+
+        def look() -> None:
+            if not any(frontier.is_holding for frontier in frontiers):
+                tell()
+
+        for frontier in frontiers:
+            frontier.when_released(look)
+        look()
+
     def close(self) -> None:
         """Write once more, and let others use the store.
 

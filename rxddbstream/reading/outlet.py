@@ -14,6 +14,7 @@ from typing import Protocol, TypeAlias
 from reactivex import abc
 
 from rxddbstream.aws.client import StreamClient
+from rxddbstream.checkpoints.guard import Subscriber
 from rxddbstream.checkpoints.writer import Writer
 from rxddbstream.errors import DataTrimmed, StreamError
 from rxddbstream.model.events import Gap
@@ -102,7 +103,9 @@ class LocalOutlet:
         self._control = control
         self._observer = observer
         self._writer: Writer | None = None
-        self._closed = False
+        self._closed = self._completed = False
+        self._subscriber = Subscriber.current()
+        self._subscriber.when_through(self._subscriber_is_through)
         self._client: StreamClient
         self._subscription: Subscription
         self._tell_ended: Ended
@@ -170,11 +173,23 @@ class LocalOutlet:
             self._writer.forget(shard_ids)
 
     def flush(self) -> None:
+        self._completed = True
         if self._writer is not None:
             self._writer.flush()
 
     def close(self) -> None:
+        # RxPY disposes right after on_completed; futures, or another thread, may have changes in hand still.
         self._closed = True
+        if self._writer is not None and self._completed and not self._subscriber.is_through:
+            self._writer.when_released(self._close_writer)
+        else:
+            self._close_writer()
+
+    def _subscriber_is_through(self) -> None:
+        if self._closed:
+            self._close_writer()
+
+    def _close_writer(self) -> None:
         if self._writer is not None:
             try:
                 self._writer.close()
