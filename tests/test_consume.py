@@ -344,6 +344,21 @@ def test_two_loops_over_the_same_source_are_two_subscriptions(sim):
     other.close()
 
 
+def test_the_error_of_a_handler_names_the_place_of_its_change(sim):
+    sim.put("secret")
+
+    def observe(change):
+        raise Boom
+
+    with pytest.raises(Boom) as caught:
+        rxd.run(rxd.changes(sim.arn, client=sim.client, start="trim_horizon", poll=QUICK), observe)
+    (note,) = caught.value.__notes__
+    record = sim.records[0]["dynamodb"]
+    assert note == (
+        f"It was raised when change {record['SequenceNumber']} of shard {sim.shards[0].id} was delivered."
+    )
+
+
 # --- the queue itself ------------------------------------------------------------------------------
 
 

@@ -18,8 +18,8 @@ from reactivex.scheduler import CurrentThreadScheduler
 from rxddbstream.aws.client import StreamClient
 from rxddbstream.checkpoints.acknowledgement import delivering
 from rxddbstream.checkpoints.guard import Guarded
-from rxddbstream.errors import ConfigurationError
-from rxddbstream.model.change import Change
+from rxddbstream.errors import ConfigurationError, StreamError
+from rxddbstream.model.change import Change, place_of
 from rxddbstream.model.page import Page
 from rxddbstream.model.position import Position
 from rxddbstream.model.shard import Shard
@@ -142,6 +142,8 @@ class _Delivery:
                 with delivering(page.origin):
                     self._hand_on(page)
             except BaseException as error:  # noqa: BLE001 - a SystemExit is lost on a worker thread
+                if isinstance(page.origin.current, Change) and not isinstance(error, StreamError):
+                    error.add_note(f"It was raised when {place_of(page.origin.current)} was delivered.")
                 self.fail(error)
             finally:
                 self._is_handing_on = False
