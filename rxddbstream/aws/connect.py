@@ -11,8 +11,15 @@ from botocore.client import BaseClient
 
 from rxddbstream.aws.client import StreamClient
 from rxddbstream.aws.errors import explain
+from rxddbstream.aws.places import account_of, check_endpoint_of, is_another, is_aws, without_password
 from rxddbstream.aws.session import client_maker
-from rxddbstream.errors import ConfigurationError, MalformedAnswer, StreamNotEnabled, TableNotFound
+from rxddbstream.errors import (
+    ConfigurationError,
+    MalformedAnswer,
+    RequestFailed,
+    StreamNotEnabled,
+    TableNotFound,
+)
 from rxddbstream.scheduling.pool import WORKERS
 
 log = logging.getLogger("rxddbstream")
@@ -32,13 +39,14 @@ def connect(
     """Find the stream of a table, or take a stream's ARN, and be ready to read it.
 
     Args:
-        stream: a table's name or ARN, or a stream's ARN.
+        stream: a table's name or ARN, or a stream's ARN. An ARN's region is the one that is asked in.
         now: the time, for answers that come without one.
         client: a boto3 `dynamodbstreams` client to use; the rest is for making one.
 
     Raises:
         TableNotFound, StreamNotEnabled: as they say.
-        ConfigurationError: no region, no such profile, another thing's ARN, ...
+        ConfigurationError: no region or another one than the ARN's, no such profile, another thing's
+            ARN, ...
         StreamError: what else can go wrong with a call.
     """
     table = table_to_look_up(stream)
@@ -48,10 +56,12 @@ def connect(
                 "client= decodes with botocore's own parser, which is slow; with session= in its place, "
                 "GetRecords answers are decoded by rxddbstream"
             )
-        return StreamClient(client, stream if table is None else _newest_stream(client, table), now)
+        meta = getattr(client, "meta", None)
+        check_endpoint_of(stream, getattr(meta, "endpoint_url", None), getattr(meta, "region_name", None))
+        return StreamClient(client, stream if table is None else _newest_stream(client, stream, table), now)
     connections = WORKERS + 1  # of the workers, and of discovery
     make = client_maker(stream, session, region_name, profile_name, endpoint_url, connections)
-    arn = stream if table is None else _latest_stream(make("dynamodb"), table)
+    arn = stream if table is None else _latest_stream(make("dynamodb"), stream, table)
     boto = make("dynamodbstreams")
     log.info("stream %s at %s", arn, boto.meta.endpoint_url)
     return StreamClient(boto, arn, now)
@@ -76,38 +86,82 @@ def table_to_look_up(stream: str) -> str | None:
     return table
 
 
-def _latest_stream(dynamodb: Any, table: str) -> str:
+def _latest_stream(dynamodb: Any, stream: str, table: str) -> str:
+    def ask(name: str) -> Any:
+        try:
+            return dynamodb.describe_table(TableName=name)
+        except Exception as error:
+            no_table = _no_table(stream, table, dynamodb)
+            raise explain(error, f"looking up table {table!r}", no_table) from error
+
     try:
-        description = dynamodb.describe_table(TableName=table).get("Table")
-    except Exception as error:
-        raise explain(error, f"looking up table {table!r}", _no_table(table, dynamodb)) from error
+        description = described(ask, stream, table, dynamodb.meta.endpoint_url).get("Table")
     finally:
         dynamodb.close()
     if not description:
         raise MalformedAnswer(f"DescribeTable answered without a description of table {table!r}")
     arn: str | None = description.get("LatestStreamArn")
     enabled = (description.get("StreamSpecification") or {}).get("StreamEnabled")
+    if is_going(description) and not (arn and enabled):
+        raise TableNotFound(f"table {table!r} is being deleted, and its stream is not listed any more")
     if not arn or not enabled:
         raise StreamNotEnabled(
             f"table {table!r} has no stream. {how_to_enable_one(table, _options_of(dynamodb))}"
         )
-    return arn
+    return _checked(arn, stream)
 
 
-def _newest_stream(client: Any, table: str) -> str:
-    """The table's stream by ListStreams, the one way that a `dynamodbstreams` client has."""
+def described(ask: Callable[[str], Any], stream: str, table: str, url: str) -> Any:
+    """The answer of DescribeTable, which takes a table's ARN as its name.
+
+    Args:
+        ask: makes the call.
+        stream: what was looked for: a table's name or its ARN.
+        table: the table's name.
+        url: where it is asked; stand-ins such as DynamoDB Local may know a table by its name alone.
+    """
+    try:
+        return ask(stream)
+    except RequestFailed:
+        if stream == table or is_aws(url):
+            raise
+        return ask(table)
+
+
+def is_going(description: Any) -> bool:
+    """Whether a table is being deleted."""
+    return bool(description.get("TableStatus") == "DELETING")
+
+
+def _newest_stream(client: Any, stream: str, table: str) -> str:
+    """The table's stream by ListStreams, the one way that a `dynamodbstreams` client has.
+
+    It takes a name alone: the client's region is the ARN's, and the answer tells the account.
+    """
     try:
         streams = client.list_streams(TableName=table).get("Streams")
     except Exception as error:
-        raise explain(error, f"looking up table {table!r}", _no_table(table, client)) from error
+        raise explain(error, f"looking up table {table!r}", _no_table(stream, table, client)) from error
     if streams is None:
         raise MalformedAnswer(f"ListStreams answered without a list of the streams of table {table!r}")
     if not streams:
         advice = how_to_enable_one(table, _options_of(client))
-        raise StreamNotEnabled(f"there is no table {table!r}, or it has no stream. {advice}")
+        raise StreamNotEnabled(
+            f"there is no table {table!r}, or it has no stream. ListStreams does not tell which: check its "
+            f"name, the region, the account and whether it was deleted. {advice}"
+        )
     newest = max(streams, key=lambda stream: str(stream.get("StreamLabel", "")))
     arn: str = newest["StreamArn"]
-    return arn
+    return _checked(arn, stream)
+
+
+def _checked(answered: str, stream: str) -> str:
+    if is_another(stream, answered):
+        raise TableNotFound(
+            f"there is no {stream} for these credentials: the table of that name is another one's, and has "
+            f"{answered}; check the ARN's region and account, and the profile"
+        )
+    return answered
 
 
 def how_to_enable_one(table: str, options: str = "") -> str:
@@ -128,17 +182,19 @@ def _options_of(client: Any) -> str:
     if meta is None:
         return ""
     region = f" --region {meta.region_name}"
-    is_aws = ".amazonaws." in meta.endpoint_url
-    return region if is_aws else f"{region} --endpoint-url {meta.endpoint_url}"
+    url = without_password(meta.endpoint_url)
+    return region if is_aws(url) else f"{region} --endpoint-url {url}"
 
 
-def _no_table(table: str, client: Any) -> Callable[[str], TableNotFound]:
+def _no_table(stream: str, table: str, client: Any) -> Callable[[str], TableNotFound]:
     meta = getattr(client, "meta", None)
-    where = f" in region {meta.region_name} at {meta.endpoint_url}" if meta else ""
+    where = f" in region {meta.region_name} at {without_password(meta.endpoint_url)}" if meta else ""
+    account = account_of(stream)
 
     def table_not_found(message: str) -> TableNotFound:
         return TableNotFound(
-            f"there is no table {table!r}{where}; check its name, the region and the account"
+            f"there is no table {table!r}{where}, or no longer; check its name, the region and the account"
+            f"{f' {account}' if account else ''}"
         )
 
     return table_not_found

@@ -12,6 +12,7 @@ from typing import Any
 import botocore.exceptions as botocore_errors
 from botocore.parsers import ResponseParserError
 
+from rxddbstream.aws.places import without_password
 from rxddbstream.errors import (
     AccessDenied,
     ConnectionLost,
@@ -23,6 +24,7 @@ from rxddbstream.errors import (
     ServiceUnavailable,
     StreamError,
     Throttled,
+    TransientError,
 )
 
 # What botocore's own retries take for passing is passing here, too.
@@ -61,6 +63,15 @@ _BAD_CREDENTIALS = {
     "UnrecognizedClientException",
 }
 _DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"}
+_OF_CREDENTIALS = {
+    *("AssumeRole", "AssumeRoleWithSAML", "AssumeRoleWithWebIdentity", "AssumeRoot"),  # STS
+    *("GetCallerIdentity", "GetDelegatedAccessToken", "GetFederationToken", "GetSessionToken"),
+    *("GetRoleCredentials", "ListAccountRoles", "ListAccounts"),  # SSO
+    *("CreateToken", "CreateTokenWithIAM", "RegisterClient", "StartDeviceAuthorization"),  # SSO OIDC
+    *("CreateOAuth2Token", "CreateOAuth2TokenWithIAM", "CreateBearerToken"),  # aws login
+}
+"""The calls that botocore makes for credentials, which may be in the middle of a call of ours."""
+_NO_SUCH_FILE = (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError)
 _UNREACHED = (
     botocore_errors.HTTPClientError,
     botocore_errors.ConnectionError,
@@ -82,6 +93,14 @@ _SIGNED_OUT = (
 )
 
 
+LONGEST = 2000
+"""How many characters of an answer are in an error."""
+
+# Neither can begin anew inside of itself, or a page of many beginnings would take the square of its length.
+_TITLE = re.compile(r"<title>([^<]*)</title>", re.IGNORECASE)
+_TAG = re.compile(r"<[^<>]*>")
+
+
 def explain(error: Exception, doing: str, not_found: Callable[[str], StreamError]) -> StreamError:
     """The error to raise for one that a call raised.
 
@@ -91,8 +110,11 @@ def explain(error: Exception, doing: str, not_found: Callable[[str], StreamError
         not_found: makes the error for ResourceNotFoundException, which means something else to each call.
     """
     if isinstance(error, botocore_errors.ClientError):
+        if error.operation_name in _OF_CREDENTIALS:
+            return _explain_no_credentials(error, doing)
         return _explain_answer(error, doing, not_found)
-    message = f"{doing}: {error}"
+    words = shown(str(error))
+    message = f"{doing}: {words}"
     if isinstance(error, botocore_errors.NoCredentialsError):
         return CredentialsError(
             f"no credentials for {doing}: run 'aws configure' or 'aws sso login', set "
@@ -102,20 +124,74 @@ def explain(error: Exception, doing: str, not_found: Callable[[str], StreamError
         return CredentialsError(f"{_sentence(message)} Complete them in the environment or the profile")
     if isinstance(error, _SIGNED_OUT):
         return CredentialsError(f"{_sentence(message)} Sign in again, for example with 'aws sso login'")
+    if _is_of_a_program(error) or isinstance(error, _NO_SUCH_FILE):
+        return no_credentials(error, doing)
     if isinstance(error, _GARBLED):
         return MalformedAnswer(message)
     if isinstance(error, _UNREACHED) or _has_renewed_in_vain(error):
         return ConnectionLost(message)
-    return RequestFailed(f"{doing}: {type(error).__name__}: {error}")
+    return RequestFailed(f"{doing}: {type(error).__name__}: {words}")
+
+
+def no_credentials(error: Exception, doing: str) -> CredentialsError:
+    """The error for credentials that could not be had, since a file or a program of theirs failed."""
+    words = shown(str(error) if isinstance(error, botocore_errors.BotoCoreError | OSError) else repr(error))
+    return CredentialsError(
+        f"no credentials for {doing}: {_sentence(words)} Check the profile's credential_process, and the "
+        "files that the profile and the AWS_* variables name; the same way they are had by: "
+        "aws sts get-caller-identity"
+    )
+
+
+def _is_of_a_program(error: Exception) -> bool:
+    # boto3 has tried it for minutes before the old ones expire, so that another try would not help.
+    return (
+        isinstance(error, botocore_errors.CredentialRetrievalError)
+        and error.kwargs.get("provider") == "custom-process"
+    )
+
+
+def _explain_no_credentials(error: botocore_errors.ClientError, doing: str) -> StreamError:
+    """What an answer of STS or SSO means: it says nothing about the stream."""
+    code, status, said = _answered(error)
+    message = f"{doing}: no credentials: {error.operation_name} answers {code}: {said}"
+    passing = _passing(error, code, status, message)
+    if passing is not None:
+        return passing
+    if code in _EXPIRED or code == "UnauthorizedException":
+        return CredentialsError(f"{_sentence(message)} Sign in again, for example with 'aws sso login'")
+    return CredentialsError(
+        f"{_sentence(message)} Check the profile: its role or account, whom the role trusts, and whose "
+        "credentials it is asked with; the same way they are had by: aws sts get-caller-identity"
+    )
+
+
+def _answered(error: botocore_errors.ClientError) -> tuple[str, int, str]:
+    """An answer's code, its HTTP status and its words."""
+    answer: Any = error.response
+    code = shown(str(answer.get("Error", {}).get("Code", "")))
+    status = (answer.get("ResponseMetadata") or {}).get("HTTPStatusCode", 0)
+    return code, status, shown(_without_markup(str(answer.get("Error", {}).get("Message", ""))))
+
+
+def _passing(
+    error: botocore_errors.ClientError, code: str, status: int, message: str
+) -> TransientError | None:
+    """The error of an answer that another try may not meet, or None."""
+    if code in _THROTTLING or status == 429:
+        return Throttled(message)
+    if code in _UNAVAILABLE or status == 408 or status >= 500:
+        return ServiceUnavailable(message)
+    if _is_cut(error.response, code, status):
+        return MalformedAnswer(message)
+    return None
 
 
 def _explain_answer(
     error: botocore_errors.ClientError, doing: str, not_found: Callable[[str], StreamError]
 ) -> StreamError:
-    answer: Any = error.response
-    code = str(answer.get("Error", {}).get("Code", ""))
-    status = (answer.get("ResponseMetadata") or {}).get("HTTPStatusCode", 0)
-    message = f"{doing}: {code}: {_without_markup(str(answer.get('Error', {}).get('Message', '')))}"
+    code, status, said = _answered(error)
+    message = f"{doing}: {code}: {said}"
     if code in _THROTTLING or status == 429:
         return Throttled(message)
     if code == "ExpiredIteratorException":
@@ -140,23 +216,31 @@ def _explain_answer(
             f"{_sentence(message)} Reading a stream needs dynamodb:DescribeStream, dynamodb:GetShardIterator "
             "and dynamodb:GetRecords on it, and dynamodb:DescribeTable on a table given by its name"
         )
-    if code in _UNAVAILABLE or status == 408 or status >= 500:
-        return ServiceUnavailable(message)
-    if _is_cut(answer, code, status):
-        return MalformedAnswer(message)
-    return RequestFailed(message)
+    return _passing(error, code, status, message) or RequestFailed(message)
 
 
 def _sentence(text: str) -> str:
     return text if text.endswith(".") else f"{text}."
 
 
+def shown(text: str) -> str:
+    """What is shown of a text from elsewhere: not more than a page, and no password of a URL.
+
+    >>> shown('Could not connect to "http://user:secret@localhost:8000/"')
+    'Could not connect to "http://...@localhost:8000/"'
+    """
+    if len(text) > LONGEST:
+        text = f"{text[: LONGEST - 1]}…"
+    return without_password(text)
+
+
 def _without_markup(text: str) -> str:
     """The title or the text of a page of HTML, as proxies answer it; other text as it is."""
+    text = text[: LONGEST * 4]  # whatever a page has to say, it says it at its top
     if not text.lstrip().startswith("<"):
         return text
-    title = re.search(r"<title>(.*?)</title>", text, re.DOTALL | re.IGNORECASE)
-    return " ".join((title[1] if title else re.sub(r"<[^>]*>", " ", text)).split())
+    title = _TITLE.search(text)
+    return " ".join((title[1] if title else _TAG.sub(" ", text)).split())
 
 
 def _is_cut(answer: Any, code: str, status: int) -> bool:

@@ -21,8 +21,9 @@ import boto3
 import botocore.config
 import botocore.exceptions as botocore_errors
 
-from rxddbstream.aws.errors import explain
+from rxddbstream.aws.errors import explain, no_credentials
 from rxddbstream.aws.parser import accelerated
+from rxddbstream.aws.places import check_endpoint_of, region_to_use, without_user
 from rxddbstream.errors import ConfigurationError, RequestFailed, StreamError, StreamNotFound
 
 CONNECT_TIMEOUT = 5.0
@@ -53,36 +54,60 @@ def client_maker(
     """What makes clients by the name of their service.
 
     Args:
-        stream: whose region is the last resort, where it is an ARN.
+        stream: whose region is the one to ask in, where it is an ARN.
         session: a `boto3.Session`; None makes one of `region_name` and `profile_name`.
         connections: how many calls of a client may be under way at once.
         as_nobody: makes clients whose credentials are made up: a service refuses them, and so answers.
     """
     session = session or open_session(region_name, profile_name)
     try:
-        # The ARN's region is the last resort: stand-ins make up names for theirs.
-        region = region_name or session.region_name or region_of(stream)
+        region = region_to_use(stream, region_name, session.region_name)
         config = _config(session, connections)
     except botocore_errors.BotoCoreError as error:
         raise _misconfigured(error) from error
 
+    def create(service: str, url: str | None) -> Any:
+        # Not unsigned: stand-ins learn from the signature which service is meant.
+        names = ("aws_access_key_id", "aws_secret_access_key") if as_nobody else ()
+        fast = service == "dynamodbstreams" and not as_nobody
+        maker = accelerated(session._session) if fast else session._session
+        return maker.create_client(
+            service,
+            region_name=region,
+            endpoint_url=url,
+            config=config,
+            **dict.fromkeys(names, "nobody"),
+        )
+
     def make(service: str) -> Any:
+        if not as_nobody:
+            _find_credentials(session)
         try:
-            # Not unsigned: stand-ins learn from the signature which service is meant.
-            names = ("aws_access_key_id", "aws_secret_access_key") if as_nobody else ()
-            fast = service == "dynamodbstreams" and not as_nobody
-            maker = accelerated(session._session) if fast else session._session
-            return maker.create_client(
-                service,
-                region_name=region,
-                endpoint_url=endpoint_url,
-                config=config,
-                **dict.fromkeys(names, "nobody"),
-            )
+            client = create(service, endpoint_url and without_user(endpoint_url))
+            url = client.meta.endpoint_url
+            if url != without_user(url):  # from a variable or the profile
+                client = create(service, without_user(url))
         except (botocore_errors.BotoCoreError, ValueError) as error:
             raise _misconfigured(error) from error
+        check_endpoint_of(stream, client.meta.endpoint_url)
+        return client
 
     return make
+
+
+def _find_credentials(session: Any) -> None:
+    """Have the session find its credentials, which its clients would do, with errors that say less.
+
+    Raises:
+        CredentialsError: they cannot be had.
+        ConfigurationError: a setting of theirs cannot work.
+    """
+    try:
+        session.get_credentials()
+    except botocore_errors.BotoCoreError as error:
+        raise _misconfigured(error) from error
+    except Exception as error:  # whatever reads a file or another program's output
+        raise no_credentials(error, "connecting") from error
 
 
 def _config(session: Any, connections: int) -> botocore.config.Config:
@@ -116,16 +141,6 @@ def _endpoint_mode(session: Any) -> Literal["disabled"] | None:
     name = "account_id_endpoint_mode"
     configured = session._session.get_scoped_config().get(name)
     return None if configured or os.environ.get(f"AWS_{name.upper()}") else "disabled"
-
-
-def region_of(arn: str) -> str | None:
-    """The region that an ARN names, None of anything else.
-
-    >>> region_of("arn:aws:dynamodb:eu-west-1:123456789012:table/orders")
-    'eu-west-1'
-    """
-    parts = arn.split(":")
-    return parts[3] or None if len(parts) > 5 and parts[0] == "arn" else None
 
 
 def unknown_region(message: str) -> str | None:

@@ -174,7 +174,7 @@ class Discovery:
         if self._options.follow:
             raise StreamDisabled(
                 f"stream {self._calls.client.arn} was disabled, and has been read to its end; nothing will "
-                "follow. Enable a stream on the table, and subscribe to that one"
+                "follow. Where the table is still there, enable a stream on it, and subscribe to that one"
             )
         return True
 

@@ -9,7 +9,8 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import boto3
 import botocore.exceptions as botocore_errors
@@ -21,6 +22,7 @@ from moto import mock_aws
 import rxddbstream.aws.connect
 from rxddbstream.aws.client import StreamClient
 from rxddbstream.aws.connect import connect
+from rxddbstream.aws.session import client_maker
 from rxddbstream.errors import (
     AccessDenied,
     ConfigurationError,
@@ -586,23 +588,158 @@ def region_of(client: StreamClient) -> str:
     return region
 
 
-def test_the_region_of_the_arn_is_the_last_resort(environment: Callable[..., None]) -> None:
-    environment("[profile paris]\nregion = eu-west-3\n", AWS_DEFAULT_REGION=None)
-
-    assert region_of(connect(ARN, now=our_time)) == "eu-west-1"
-    assert region_of(connect(ARN, now=our_time, profile_name="paris")) == "eu-west-3"
-    assert (
-        region_of(connect(ARN, now=our_time, session=boto3.Session(region_name="eu-north-1"))) == "eu-north-1"
-    )
+@pytest.mark.parametrize("stream", [ARN, TABLE_ARN])
+def test_the_region_of_an_arn_is_the_one_that_is_asked_in(
+    environment: Callable[..., None], stream: str
+) -> None:
     environment("[profile paris]\nregion = eu-west-3\n", AWS_DEFAULT_REGION="us-east-2")
-    assert region_of(connect(ARN, now=our_time)) == "us-east-2"
-    assert region_of(connect(ARN, now=our_time, region_name="ap-south-1")) == "ap-south-1"
+    session = boto3.Session(region_name="eu-north-1")
+
+    for how in ({}, {"profile_name": "paris"}, {"session": session}, {"region_name": "eu-west-1"}):
+        make = client_maker(
+            stream,
+            how.get("session"),
+            cast(str | None, how.get("region_name")),
+            cast(str | None, how.get("profile_name")),
+            None,
+            1,
+        )
+        for service in ("dynamodb", "dynamodbstreams"):
+            assert make(service).meta.region_name == "eu-west-1", how
+
+
+@pytest.mark.parametrize("stream", [ARN, TABLE_ARN])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"region_name": "us-east-1"},
+        {"endpoint_url": "https://dynamodb.us-east-1.amazonaws.com"},
+        {"endpoint_url": "https://vpce-1-2.dynamodb.us-east-1.vpce.amazonaws.com"},
+        {"endpoint_url": "https://dynamodb.us-east-1.api.aws"},
+    ],
+    ids=str,
+)
+def test_an_arn_and_another_region_are_refused(stream: str, arguments: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match=r"is in region eu-west-1, and .* us-east-1: a table"):
+        connect(stream, now=our_time, **arguments)
+
+
+def test_an_arn_and_an_endpoint_of_another_region_in_the_environment_are_refused(
+    environment: Callable[..., None],
+) -> None:
+    environment(AWS_ENDPOINT_URL="https://dynamodb.us-east-1.amazonaws.com")
+
+    with pytest.raises(ConfigurationError, match="is of us-east-1"):
+        connect(ARN, now=our_time)
+
+
+@pytest.mark.parametrize("stream", [ARN, TABLE_ARN])
+def test_an_arn_and_a_client_of_another_region_are_refused(stream: str) -> None:
+    client = boto3.client("dynamodbstreams", region_name="us-east-1")
+
+    with pytest.raises(ConfigurationError, match="client= is of us-east-1"):
+        connect(stream, now=our_time, client=client)
+
+
+def test_an_arn_with_a_made_up_region_is_asked_for_wherever_one_says() -> None:
+    made_up = ARN.replace("eu-west-1", "ddblocal")
+
+    local = connect(made_up, now=our_time, region_name="us-east-2", endpoint_url="http://127.0.0.1:1")
+    assert region_of(local) == "us-east-2"
+    given = boto3.client("dynamodbstreams", region_name="us-east-1", endpoint_url="http://127.0.0.1:1")
+    assert connect(made_up, now=our_time, client=given).arn == made_up
 
 
 def test_a_region_given_beats_the_sessions() -> None:
     session = boto3.Session(region_name="eu-north-1")
+    made_up = ARN.replace("eu-west-1", "ddblocal")
 
-    assert region_of(connect(ARN, now=our_time, session=session, region_name="ap-south-1")) == "ap-south-1"
+    client = connect(made_up, now=our_time, session=session, region_name="ap-south-1")
+    assert region_of(client) == "ap-south-1"
+
+
+@pytest.mark.usefixtures("aws")
+def test_a_table_of_the_arns_region_is_read_whatever_the_session_says(
+    environment: Callable[..., None],
+) -> None:
+    """There is a table of that name in both."""
+    expected = stream_of_orders()
+    other = boto3.client("dynamodb", region_name="us-east-1")
+    other.create_table(
+        TableName="orders",
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+        StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
+    )
+    other.close()
+    environment(AWS_DEFAULT_REGION="us-east-1")
+
+    assert connect(TABLE_ARN, now=our_time).arn == expected
+    assert ":us-east-1:" in connect("orders", now=our_time).arn
+
+
+@pytest.mark.usefixtures("aws")
+def test_a_table_of_another_account_is_not_one_of_the_same_name() -> None:
+    elsewhere = TABLE_ARN.replace("123456789012", "111111111111")
+
+    with pytest.raises(TableNotFound, match="account 111111111111"):
+        connect(elsewhere, now=our_time)
+    given = boto3.client("dynamodbstreams")
+    with pytest.raises(TableNotFound, match="check the ARN's region and account"):
+        connect(elsewhere, now=our_time, client=given)
+
+
+class Tables:
+    """A double of a client for tables that knows them by some names."""
+
+    def __init__(self, url: str, knows: Callable[[str], bool], arn: str = ARN) -> None:
+        self.meta = SimpleNamespace(region_name="eu-west-1", endpoint_url=url)
+        self.asked: list[str] = []
+        self._knows = knows
+        self._arn = arn
+
+    def describe_table(self, TableName: str) -> Any:  # noqa: N803 - as boto3 has it
+        self.asked.append(TableName)
+        if not self._knows(TableName):
+            raise botocore_errors.ClientError({"Error": {"Code": "ValidationException"}}, "DescribeTable")
+        return {"Table": {"LatestStreamArn": self._arn, "StreamSpecification": {"StreamEnabled": True}}}
+
+    def close(self) -> None:
+        pass
+
+
+def test_an_arn_goes_to_the_service_as_it_is() -> None:
+    tables = Tables("https://dynamodb.eu-west-1.amazonaws.com", lambda name: True)
+
+    assert rxddbstream.aws.connect._latest_stream(tables, TABLE_ARN, "orders") == ARN
+    assert tables.asked == [TABLE_ARN]
+
+
+def test_a_stand_in_that_takes_no_arn_is_asked_by_the_tables_name() -> None:
+    local = ARN.replace("eu-west-1:123456789012", "ddblocal:000000000000")
+    tables = Tables("http://localhost:8000", lambda name: name == "orders", local)
+
+    assert rxddbstream.aws.connect._latest_stream(tables, TABLE_ARN, "orders") == local
+    assert tables.asked == [TABLE_ARN, "orders"]
+
+
+def test_aws_is_not_asked_by_a_name_where_it_refuses_the_arn() -> None:
+    tables = Tables("https://dynamodb.eu-west-1.amazonaws.com", lambda name: name == "orders")
+
+    with pytest.raises(RequestFailed, match="ValidationException"):
+        rxddbstream.aws.connect._latest_stream(tables, TABLE_ARN, "orders")
+
+
+@pytest.mark.parametrize("wrong", ["us-east-1:123456789012", "eu-west-1:111111111111"])
+def test_an_answer_about_another_table_is_refused(wrong: str) -> None:
+    answer = ARN.replace("eu-west-1:123456789012", wrong)
+    tables = Tables("http://localhost:8000", lambda name: True, answer)
+
+    with pytest.raises(TableNotFound, match=f"there is no {TABLE_ARN} for these credentials"):
+        rxddbstream.aws.connect._latest_stream(tables, TABLE_ARN, "orders")
+    with pytest.raises(TableNotFound, match=wrong):
+        connect(TABLE_ARN, now=our_time, client=Double({"Streams": [{"StreamArn": answer}]}))
 
 
 @pytest.mark.parametrize(
@@ -659,7 +796,7 @@ def test_requests_go_to_the_region_and_not_to_the_account() -> None:
     client.get_records(SHARD, "iterator")
 
     (request,) = asked
-    assert request.url == "https://streams.dynamodb.us-east-1.amazonaws.com/"
+    assert request.url == "https://streams.dynamodb.eu-west-1.amazonaws.com/"
     assert b"rxddbstream/" in request.headers["User-Agent"]
 
 
@@ -711,7 +848,7 @@ def test_a_client_that_is_given_and_knows_no_such_table_says_so() -> None:
 
 
 def test_a_client_of_another_service_is_told_from_the_call_that_it_lacks() -> None:
-    dynamodb = boto3.client("dynamodb")
+    dynamodb = boto3.client("dynamodb", region_name="eu-west-1")
 
     with pytest.raises(StreamError, match="no attribute 'list_streams'"):
         connect("orders", now=our_time, client=dynamodb)
@@ -739,14 +876,20 @@ def test_connecting_takes_nothing_but_the_stream_by_position() -> None:
         ("[profile p]\nrole_arn=arn:aws:iam::1:role/x\nsource_profile=nobody\n", ConfigurationError),
         ("[profile p]\nsso_session=nobody\nsso_account_id=1\nsso_role_name=x\n", ConfigurationError),
         ("[profile p]\nretry_mode=bogus\n", ConfigurationError),
-        ("[profile p]\ncredential_process=/bin/false\n", StreamError),
+        ("[profile p]\ncredential_process=/bin/false\n", CredentialsError),
+        ("[profile p]\ncredential_process=/no/such/program\n", CredentialsError),
+        ("[profile p]\ncredential_process=/etc/passwd\n", CredentialsError),
+        ("[profile p]\ncredential_process=/bin/echo nonsense\n", CredentialsError),
+        ("[profile p]\ncredential_process=/bin/echo [1]\n", CredentialsError),
         ("[[nonsense", ConfigurationError),
     ],
 )
 def test_a_broken_profile_is_explained(environment, config, kind):
     environment(config, AWS_ACCESS_KEY_ID=None, AWS_SECRET_ACCESS_KEY=None, AWS_PROFILE="p")
-    with pytest.raises(kind):
-        connect(ARN, now=our_time)
+    for stream in (ARN, "orders"):
+        with pytest.raises(kind) as raised:
+            connect(stream, now=our_time)
+        assert "network" not in str(raised.value)
 
 
 def test_half_of_the_credentials_says_which_half_is_missing(environment):
@@ -757,6 +900,8 @@ def test_half_of_the_credentials_says_which_half_is_missing(environment):
 
 def test_a_cut_answer_to_describe_table_is_malformed():
     class DynamoDB:
+        meta = SimpleNamespace(region_name="eu-west-1", endpoint_url="http://localhost:8000")
+
         def describe_table(self, **_):
             return {}
 
@@ -764,7 +909,22 @@ def test_a_cut_answer_to_describe_table_is_malformed():
             pass
 
     with pytest.raises(MalformedAnswer):
-        rxddbstream.aws.connect._latest_stream(DynamoDB(), "orders")
+        rxddbstream.aws.connect._latest_stream(DynamoDB(), "orders", "orders")
+
+
+def test_a_table_that_is_being_deleted_is_not_one_to_enable_a_stream_on():
+    class DynamoDB:
+        meta = SimpleNamespace(region_name="eu-west-1", endpoint_url="http://localhost:8000")
+
+        def describe_table(self, **_):
+            return {"Table": {"TableStatus": "DELETING"}}
+
+        def close(self):
+            pass
+
+    with pytest.raises(TableNotFound, match="is being deleted") as raised:
+        rxddbstream.aws.connect._latest_stream(DynamoDB(), "orders", "orders")
+    assert "update-table" not in str(raised.value)
 
 
 def test_a_cut_answer_to_list_streams_is_malformed():
@@ -794,7 +954,7 @@ def test_an_endpoint_without_a_scheme_is_told_so():
 
 def test_a_message_of_botocores_that_ends_in_a_full_stop_is_given_no_second_one():
     with pytest.raises(ConfigurationError, match=r"supported format\. Check the arguments"):
-        connect(ARN, now=our_time, region_name="eu_west_1")
+        connect("orders", now=our_time, region_name="eu_west_1")
 
 
 @pytest.mark.system

@@ -11,7 +11,7 @@ import pytest
 from botocore.credentials import RefreshableCredentials
 from botocore.parsers import ResponseParserError, create_parser
 
-from rxddbstream.aws.errors import explain
+from rxddbstream.aws.errors import LONGEST, explain
 from rxddbstream.errors import (
     AccessDenied,
     ConnectionLost,
@@ -336,3 +336,112 @@ def test_advice_begins_a_sentence_of_its_own(code: str, message: str) -> None:
 def test_of_a_page_of_html_its_words_are_told(page: str, said: str) -> None:
     error = botocore_errors.ClientError({"Error": {"Code": "500", "Message": page}}, "GetRecords")
     assert str(explain(error, "reading", ShardNotFound)).endswith(f"500: {said}")
+
+
+# Which call failed decides what an error means: STS and SSO say nothing about the stream.
+
+STS_AND_SSO = [
+    "AssumeRole",
+    "AssumeRoleWithWebIdentity",
+    "GetSessionToken",
+    "GetRoleCredentials",
+    "CreateToken",
+]
+
+
+def of_credentials(operation: str, code: str, status: int = 400) -> StreamError:
+    answer: Any = {
+        "Error": {"Code": code, "Message": "the reason"},
+        "ResponseMetadata": {"HTTPStatusCode": status},
+    }
+    return explain(botocore_errors.ClientError(answer, operation), DOING, ShardNotFound)
+
+
+@pytest.mark.parametrize("operation", STS_AND_SSO)
+@pytest.mark.parametrize(
+    "code",
+    [
+        "AccessDenied",
+        "AccessDeniedException",
+        "ForbiddenException",
+        "ResourceNotFoundException",
+        "TrimmedDataAccessException",
+        "ExpiredIteratorException",
+        "InvalidIdentityToken",
+        "InvalidClientTokenId",
+        "ExpiredToken",
+        "UnauthorizedException",
+        "ValidationError",
+    ],
+)
+def test_an_answer_of_sts_or_sso_is_about_the_credentials(operation: str, code: str) -> None:
+    error = of_credentials(operation, code)
+
+    assert type(error) is CredentialsError
+    assert str(error).startswith(f"{DOING}: no credentials: {operation} answers {code}: the reason. ")
+    assert "dynamodb:" not in str(error)
+
+
+@pytest.mark.parametrize("operation", STS_AND_SSO)
+@pytest.mark.parametrize(
+    ("code", "status", "kind"),
+    [
+        ("Throttling", 400, Throttled),
+        ("TooManyRequestsException", 429, Throttled),
+        ("IDPCommunicationError", 400, ServiceUnavailable),
+        ("Whatever", 503, ServiceUnavailable),
+        ("", 400, MalformedAnswer),
+    ],
+)
+def test_an_answer_of_sts_or_sso_that_may_pass_is_worth_another_try(
+    operation: str, code: str, status: int, kind: type[StreamError]
+) -> None:
+    assert type(of_credentials(operation, code, status)) is kind
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        botocore_errors.CredentialRetrievalError(provider="custom-process", error_msg="exited with 1"),
+        FileNotFoundError(2, "No such file or directory", "/no/such/program"),
+        PermissionError(13, "Permission denied", "/etc/token"),
+        NotADirectoryError(20, "Not a directory", "/etc/token/x"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_credential_process_or_a_file_that_fails_is_not_the_networks_fault(error: Exception) -> None:
+    explained = failed(error)
+
+    assert type(explained) is CredentialsError
+    assert str(error).rstrip(".") in str(explained)
+    assert "credential_process" in str(explained)
+    assert "network" not in str(explained)
+
+
+# What a page or a message from elsewhere can do
+
+
+@pytest.mark.parametrize(
+    "piece", ["<", "<title>", "<title", "<!--", "< >", "</", "<title></", "a", "<a", " "]
+)
+def test_a_page_of_any_length_is_read_in_no_time_and_told_in_a_few_words(piece: str) -> None:
+    page = "<" + piece * 2_000_000  # which took the square of its length: hours
+    error = botocore_errors.ClientError({"Error": {"Code": "500", "Message": page}}, "GetRecords")
+
+    assert len(str(explain(error, "reading", ShardNotFound))) < LONGEST + 100
+
+
+@pytest.mark.parametrize("message", ["x" * 10_000_000, "://" * 1_000_000, "http://a@" * 1_000_000])
+def test_a_message_of_any_length_is_cut(message: str) -> None:
+    for error in (answered("Whatever", message=message), failed(ValueError(message))):
+        assert len(str(error)) < LONGEST + 200
+
+
+def test_an_error_shows_no_password_of_an_endpoint() -> None:
+    for error in (
+        botocore_errors.EndpointConnectionError(endpoint_url="http://user:hunter2@localhost:8000/"),
+        ValueError("http://user:hunter2@localhost"),
+    ):
+        assert "hunter2" not in str(failed(error))
+        assert "localhost" in str(failed(error))
+    assert "hunter2" not in str(answered("X", message="see http://user:hunter2@localhost"))

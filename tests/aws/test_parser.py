@@ -309,13 +309,14 @@ def test_a_change_of_json_can_be_pickled(touch: bool) -> None:
 
 def test_a_given_session_is_not_altered_and_its_settings_hold() -> None:
     session = boto3.Session("their-key", "their-secret", region_name="eu-north-1")
+    made_up = ARN.replace("eu-west-1", "ddblocal")  # a region of its own would win
     called: list[str] = []
     session.events.register("before-parameter-build.dynamodb-streams", lambda **_: called.append("theirs"))
     factory = session._session.get_component("response_parser_factory")
     session.get_credentials()
     settings = dict(session._session.__dict__)
 
-    boto = connect(ARN, now=lambda: None, session=session)._boto  # type: ignore[arg-type,return-value]
+    boto = connect(made_up, now=lambda: None, session=session)._boto  # type: ignore[arg-type,return-value]
     boto.meta.events.register("before-send", lambda request, **_: _answered(request))
     boto.get_records(ShardIterator="iterator")
 

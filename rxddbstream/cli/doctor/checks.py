@@ -100,7 +100,7 @@ def _diagnose(
     credentials = check_credentials(session, place, now())
     yield credentials
     if region_name is None:
-        yield from skipped(checks[2:], "there is no region")
+        yield from skipped(checks[2:], "there is no region, or more than one")
         return
 
     def maker(as_nobody: bool = False) -> Callable[[str], Any]:
@@ -113,7 +113,7 @@ def _diagnose(
         yield from skipped(checks[4:], "there are no credentials")
         return
     calls = Calls(sleep, place)
-    arn = stream if table is None else (yield from _check_table(maker()("dynamodb"), table, calls))
+    arn = stream if table is None else (yield from _check_table(maker()("dynamodb"), stream, table, calls))
     if arn is None:
         yield from skipped(checks[5:], "the table's stream is not known")
     else:
@@ -145,9 +145,9 @@ def _check_service(
     return True
 
 
-def _check_table(client: Any, table: str, calls: Calls) -> Generator[Finding, None, str | None]:
+def _check_table(client: Any, stream: str, table: str, calls: Calls) -> Generator[Finding, None, str | None]:
     """The table; its stream's ARN, None where it is not known."""
-    finding, description = check_table(client, table, calls)
+    finding, description = check_table(client, stream, table, calls)
     yield finding
     return None if description is None else description["LatestStreamArn"]
 

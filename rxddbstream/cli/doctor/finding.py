@@ -8,6 +8,8 @@ import shlex
 from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
+from rxddbstream.aws.places import without_user
+
 State: TypeAlias = Literal["ok", "warn", "fail", "skip"]
 
 
@@ -42,7 +44,8 @@ class Place(NamedTuple):
     @property
     def options(self) -> str:
         """To be put behind a command."""
-        named = {"--region": self.region, "--profile": self.profile, "--endpoint-url": self.endpoint_url}
+        url = self.endpoint_url and without_user(self.endpoint_url)
+        named = {"--region": self.region, "--profile": self.profile, "--endpoint-url": url}
         return "".join(f" {name} {shlex.quote(value)}" for name, value in named.items() if value)
 
     @property

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 import botocore.exceptions as botocore_errors
 
-from rxddbstream.aws.connect import how_to_enable_one
+from rxddbstream.aws.connect import described, how_to_enable_one, is_going
+from rxddbstream.aws.places import is_another, is_aws, without_password
 from rxddbstream.aws.session import unknown_region
 from rxddbstream.cli.doctor.calls import Calls
 from rxddbstream.cli.doctor.finding import Finding, Place, on_one_line, resource_of_table
@@ -63,7 +63,7 @@ def check_endpoint(
         trips.append(ended - began)
         reached = Reached(_headers_of(answer).get("date"), began + (ended - began) / 2)
     text = f"{urls[0]}{_source(urls[0], place)} answers in {min(trips) / timedelta(milliseconds=1):.0f} ms"
-    if len({_is_aws(url) for url in urls}) > 1:
+    if len({is_aws(url) for url in urls}) > 1:
         advice = (
             "Set AWS_ENDPOINT_URL, which is for both, or both of AWS_ENDPOINT_URL_DYNAMODB and "
             "AWS_ENDPOINT_URL_DYNAMODB_STREAMS"
@@ -91,33 +91,54 @@ def check_clock(reached: Reached) -> Finding:
     return Finding("fail", "clock", f"{text}; AWS refuses calls that are more than 5 min off", advice)
 
 
-def check_table(dynamodb: Any, table: str, calls: Calls) -> tuple[Finding, dict[str, Any] | None]:
-    """Whether the table can be looked up, and has a stream; its description, when it has."""
+def check_table(
+    dynamodb: Any, stream: str, table: str, calls: Calls
+) -> tuple[Finding, dict[str, Any] | None]:
+    """Whether the table can be looked up, and has a stream; its description, when it has.
+
+    Args:
+        stream: the table's name or its ARN, which goes to the service as it is.
+        table: its name.
+    """
     place = calls.place
+
+    def ask(name: str) -> Any:
+        return calls.ask(dynamodb, "describe_table", TableNotFound, TableName=name)
+
     try:
-        answer = calls.ask(dynamodb, "describe_table", TableNotFound, TableName=table)
-        description = answer.get("Table")
+        description = described(ask, stream, table, dynamodb.meta.endpoint_url).get("Table")
         if not description:
             raise RequestFailed("DescribeTable answers without a description")
     except TableNotFound:
         advice = f"Check the name, the region and the account: aws dynamodb list-tables{place.options}"
-        where = f"in region {place.region} at {dynamodb.meta.endpoint_url}"
+        where = f"in region {place.region} at {without_password(dynamodb.meta.endpoint_url)}"
         return Finding("fail", "table", f"there is no table {table!r} {where}", advice), None
     except StreamError as error:
-        resource = resource_of_table(table, place, on_one_line(error))
+        resource = stream if stream != table else resource_of_table(table, place, on_one_line(error))
         finding = calls.failed("table", error, "DescribeTable", resource)
         if "is denied" in finding.text:
             instead = "Or give the stream's ARN in place of the table's name, which needs no such call"
             finding = finding._replace(advice=f"{finding.advice}\n{instead}")
         return finding, None
+    return _check_description(description, stream, table, place)
+
+
+def _check_description(
+    description: dict[str, Any], stream: str, table: str, place: Place
+) -> tuple[Finding, dict[str, Any] | None]:
     arn = description.get("LatestStreamArn")
+    if arn and is_another(stream, arn):
+        text = f"there is no {stream}: the table of that name here is another one's, and has {arn}"
+        return Finding("fail", "table", text, "Check the ARN's region and account, and the profile"), None
     specification = description.get("StreamSpecification") or {}
     if arn and specification.get("StreamEnabled"):
         text = f"{table} is {description.get('TableStatus', 'there')}, its stream is enabled"
         return Finding("ok", "table", text), description
-    advice = how_to_enable_one(table, place.options)
-    if arn:
-        advice += f"\nWhat the last one had can be read for 24 hours from its end, by its ARN: {arn}"
+    last = f"What the last one had can be read for 24 hours from its end, by its ARN: {arn}" if arn else ""
+    if is_going(description):
+        advice = last or "Nothing more can be read of it; check whether another table took its place"
+        return Finding("fail", "table", f"{table} is being deleted, and its stream with it", advice), None
+    advice = "\n".join(filter(None, [how_to_enable_one(table, place.options), last]))
     return Finding("fail", "table", f"table {table!r} has no stream that is enabled", advice), None
 
 
@@ -159,12 +180,7 @@ def _source(url: str, place: Place) -> str:
     for name in _ENDPOINT_VARIABLES:
         if os.environ.get(name, "").rstrip("/") == url.rstrip("/"):
             return f", from {name},"
-    return "" if _is_aws(url) else ", from the profile,"
-
-
-def _is_aws(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    return ".amazonaws." in host or host.endswith((".api.aws", ".on.aws"))
+    return "" if is_aws(url) else ", from the profile,"
 
 
 def _length(time: timedelta) -> str:

@@ -3,47 +3,53 @@
 from __future__ import annotations
 
 import os
-import re
 from datetime import datetime, timedelta
 from typing import Any
 
 import botocore.exceptions as botocore_errors
 
-from rxddbstream.aws.session import region_of
+from rxddbstream.aws.places import aws_region_of, region_to_use
 from rxddbstream.cli.doctor.finding import Finding, Place, on_one_line
+from rxddbstream.errors import ConfigurationError
 
 SOON = timedelta(minutes=10)
 SHOWN = 4  # characters of an access key's ID
-
-_A_REGION = re.compile(r"[a-z]{2,}(-[a-z]+)+-\d+")  # of AWS; stand-ins make up names, such as ddblocal
 
 
 def check_region(
     stream: str, session: Any, region_name: str | None, profile: str | None
 ) -> tuple[Finding, str | None]:
     """Which region, and where it comes from."""
-    own = region_of(stream)
-    region = region_name or session.region_name or own
+    try:
+        region = region_to_use(stream, region_name, session.region_name)
+    except ConfigurationError as error:
+        return Finding("fail", "region", str(error), "Leave --region out: the ARN's is used"), None
     if region is None:
         ignored = os.environ.get("AWS_REGION")
         hint = f"; boto3 does not look at AWS_REGION, which is {ignored}" if ignored else ""
         advice = "Pass --region, set AWS_DEFAULT_REGION, or run: aws configure set region NAME"
         return Finding("fail", "region", f"there is none{hint}", advice), None
-    if region_name:
-        source = "--region"
-    elif not session.region_name:
-        source = "the ARN"
-    elif os.environ.get("AWS_DEFAULT_REGION") == region:
-        source = "AWS_DEFAULT_REGION"
-    elif session._session.get_scoped_config().get("region") == region:
-        source = f"the profile {profile or session.profile_name}"
+    set_by = _source_of(session, region_name, profile)
+    if set_by is None or (aws_region_of(stream) and not region_name):
+        text = f"{region}, from the ARN"
+        if session.region_name not in (None, region):
+            text += f", and not {session.region_name}, from {set_by}"
     else:
-        source = "the session"
-    text = f"{region}, from {source}"
-    if own is not None and own != region and _A_REGION.fullmatch(own):
-        advice = f"The ARN's is not looked at when another one is set: pass --region {own}"
-        return Finding("warn", "region", f"{text}, but the ARN is of {own}", advice), region
+        text = f"{region}, from {set_by}"
     return Finding("ok", "region", text), region
+
+
+def _source_of(session: Any, region_name: str | None, profile: str | None) -> str | None:
+    """Where the region comes from that is set beside the ARN."""
+    if region_name:
+        return "--region"
+    if not session.region_name:
+        return None
+    if os.environ.get("AWS_DEFAULT_REGION") == session.region_name:
+        return "AWS_DEFAULT_REGION"
+    if session._session.get_scoped_config().get("region") == session.region_name:
+        return f"the profile {profile or session.profile_name}"
+    return "the session"
 
 
 def check_credentials(session: Any, place: Place, now: datetime) -> Finding:

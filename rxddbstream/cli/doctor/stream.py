@@ -67,7 +67,8 @@ def check_stream(
     text = f"{arn} is {status}"
     if status in ("DISABLED", "DISABLING"):
         text += "; what it has can be read for 24 hours from its end, and nothing follows"
-        return Finding("fail", "stream", text, f"Enable a new one: {_enable(table, place)}"), stream
+        advice = f"Where the table is still there, enable a new one: {_enable(table, place)}"
+        return Finding("fail", "stream", text, advice), stream
     return Finding("ok", "stream", text), stream
 
 

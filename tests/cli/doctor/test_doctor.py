@@ -634,9 +634,45 @@ def test_where_the_region_comes_from(settings: pytest.MonkeyPatch) -> None:
 def test_an_arn_of_another_region(settings: pytest.MonkeyPatch) -> None:
     finding = at_nobodys(ARN, region_name="eu-west-2")["region"]
 
-    assert (finding.state, "pass --region eu-west-1" in finding.advice) == ("warn", True)
+    assert finding.state == "fail"
+    assert "is in region eu-west-1, and region_name= (--region) is eu-west-2" in finding.text
     made_up = ARN.replace("eu-west-1", "ddblocal")
     assert at_nobodys(made_up, region_name="eu-west-2")["region"].state == "ok"
+
+
+def test_the_arns_region_is_the_one_that_is_used(settings: pytest.MonkeyPatch) -> None:
+    settings.setenv("AWS_DEFAULT_REGION", "eu-west-2")
+    finding = at_nobodys(ARN)["region"]
+
+    assert finding == Finding(
+        "ok", "region", "eu-west-1, from the ARN, and not eu-west-2, from AWS_DEFAULT_REGION"
+    )
+
+
+def test_an_arn_goes_to_the_service_as_it_is() -> None:
+    service = Service()
+    table = service.sim.arn.partition("/stream/")[0]
+    findings = service.findings(table)
+
+    assert states(findings) == {"shard filter": "skip"}
+    assert [asked["TableName"] for name, asked in service.calls if name == "describe_table"] == [table]
+
+
+def test_a_table_of_the_same_name_in_another_account() -> None:
+    service = Service()
+    table = service.sim.arn.partition("/stream/")[0].replace(":123456789012:", ":111111111111:")
+    findings = service.findings(table)
+
+    assert states(findings) == {"table": "fail", **after("table")}
+    assert "is another one's" in findings["table"].text
+
+
+def test_a_table_that_is_being_deleted_is_not_one_to_enable_a_stream_on() -> None:
+    table = {"TableStatus": "DELETING", "LatestStreamArn": None, "StreamSpecification": None}
+    finding = Service(table=table).findings()["table"]
+
+    assert (finding.state, finding.text) == ("fail", "orders is being deleted, and its stream with it")
+    assert "update-table" not in finding.advice
 
 
 def test_no_region_and_no_credentials(settings: pytest.MonkeyPatch) -> None:
