@@ -11,6 +11,7 @@ botocore's sessions take another factory of parsers as a component; see `acceler
 from __future__ import annotations
 
 import copy
+import json
 from functools import cache
 from typing import Any
 
@@ -60,6 +61,8 @@ class _Parser:
         except msgspec.ValidationError:  # JSON, but of another kind
             return self._usual.parse(response, shape)
         except msgspec.DecodeError as error:
+            if _is_json(response["body"]):  # half a character, which Python's own parser lets through
+                return self._usual.parse(response, shape)
             # botocore would make an empty answer of a body that was cut.
             raise botocore.parsers.ResponseParserError(f"the answer is no JSON: {error}") from error
         answer = self._usual.parse({**response, "body": b"{}"}, shape)  # what goes with every answer
@@ -70,6 +73,14 @@ class _Parser:
         if page.NextShardIterator is not None:
             answer["NextShardIterator"] = page.NextShardIterator
         return answer
+
+
+def _is_json(body: bytes) -> bool:
+    try:
+        json.loads(body)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 class _ParserFactory:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rxddbstream.cli.arguments import DONE, add_count, make_parser, positive
@@ -30,6 +29,7 @@ def run(args: Namespace) -> int:
     print_change = printer_of(args)
     note("Starting a table in this process")  # which takes a second or more
     from rxddbstream.demo import run_demo
+    from rxddbstream.views.printing import put
 
     # Other formats are for programs, which read no total.
     is_for_a_person = args.query is None and {*(args.formats or ["summary"])} == {"summary"}
@@ -38,6 +38,6 @@ def run(args: Namespace) -> int:
         count=args.count,
         events=Notes(args.verbose),
         print_change=print_change,
-        print_total=partial(print, flush=True) if is_for_a_person else note,
+        print_total=put if is_for_a_person else note,
     )
     return DONE

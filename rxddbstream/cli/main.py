@@ -9,6 +9,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NoReturn
 
 from rxddbstream.cli.arguments import (
@@ -22,6 +23,8 @@ from rxddbstream.cli.arguments import (
     parse,
 )
 from rxddbstream.errors import ConfigurationError
+from rxddbstream.model.words import printable
+from rxddbstream.views.printing import put
 
 log = logging.getLogger("rxddbstream")
 
@@ -32,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     complete()
     args = parse(sys.argv[1:] if argv is None else argv)
     if args.verbose:
-        logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        logging.basicConfig(handlers=[_handler()])
         log.setLevel(logging.DEBUG)
     signal.signal(signal.SIGTERM, _terminate)
     try:
@@ -48,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from rxddbstream.cli.notes import in_words, note
 
         if args.verbose:
-            traceback.print_exc()
+            put(_lines_printable(traceback.format_exc().rstrip("\n")), sys.stderr)
         text = in_words(error)
         if isinstance(error, OSError) and _output_fails():
             text = f"standard output: {error.strerror}"
@@ -62,6 +65,28 @@ def _have_outputs() -> None:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - for as long as the process lasts
+        # A character that the terminal cannot show must not end the reading, whoever writes it: rich, too.
+        stream = getattr(sys, name)
+        if getattr(stream, "errors", None) in ("strict", "surrogateescape"):
+            with suppress(AttributeError):  # a stream of another kind, which whoever put it there knows
+                stream.reconfigure(errors="backslashreplace")
+
+
+def _handler() -> logging.Handler:
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Printable("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    return handler
+
+
+class _Printable(logging.Formatter):
+    """Writes lines that cannot move a terminal's cursor: what is logged has a service's words in it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return _lines_printable(super().format(record))
+
+
+def _lines_printable(text: str) -> str:
+    return "\n".join(map(printable, text.split("\n")))
 
 
 def _terminate(*_: object) -> NoReturn:

@@ -11,13 +11,15 @@ from rxddbstream.errors import ConnectionLost, StreamError
 from rxddbstream.model.events import Checkpointed, Event, Gap, Retrying, ShardClosed, ShardOpened, Throttled
 from rxddbstream.model.position import After, AtTime, Latest, Position, TrimHorizon
 from rxddbstream.model.shard import Shard
+from rxddbstream.model.words import printable
+from rxddbstream.views.printing import put
 
 log = logging.getLogger("rxddbstream")
 
 
 def note(text: str) -> None:
     """A line on standard error."""
-    print(text, file=sys.stderr, flush=True)
+    put(printable(text), sys.stderr)
 
 
 class Notes:

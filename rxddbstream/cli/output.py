@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rxddbstream.cli.terminal import add_color, brush_of
 from rxddbstream.errors import ConfigurationError
+from rxddbstream.views.printing import put
 
 if TYPE_CHECKING:
     from rxddbstream.model.change import Change
@@ -61,7 +62,7 @@ def printer_of(args: argparse.Namespace) -> Callable[[Change], None]:
         for of in lines:
             for line in of(change):
                 text = "".join(brush(part, styles.get(role, "")) for part, role in line)
-                print(text, flush=True)  # flushed, so that a pipe shows it at once
+                put(text)
 
     return print_change
 

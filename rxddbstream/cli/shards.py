@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ from rxddbstream.cli.arguments import DONE, LOST_CHANGES, add_stream, make_parse
 from rxddbstream.cli.notes import Notes, advice
 from rxddbstream.cli.terminal import can_draw
 from rxddbstream.errors import ConnectionLost
+from rxddbstream.views.printing import put
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -61,8 +61,7 @@ def run(args: Namespace) -> int:
     except ConnectionLost as error:
         raise ConnectionLost(f"{error}; {advice(error)}") from error
     for line in _lines(tree, args.format):
-        print(line)
-    sys.stdout.flush()
+        put(line)
     return LOST_CHANGES if notes.gaps else DONE
 
 

@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 
 from rxddbstream.errors import DecodeError
+from rxddbstream.model.encoding import encode
 from rxddbstream.model.values import decode_json_attribute, decode_json_item, decode_value
 
 ABSENT = msgspec.Raw()
@@ -106,7 +107,7 @@ class EncodedRecord(Fields):
 
 def as_json(record: Mapping[str, Any] | EncodedRecord) -> bytes:
     """A record as the service sends it, on one line: types as DynamoDB has them, binary in Base64."""
-    return on_one_line(_JSON.encode(encodable(record)))
+    return on_one_line(encode(_JSON, encodable(record)))
 
 
 def encodable(record: Mapping[str, Any] | EncodedRecord) -> Mapping[str, Any] | EncodedRecord:

@@ -47,6 +47,17 @@ def shortened(text: str, width: int, mark: str = "…") -> str:
     return f"{text[: width - 1 - tail]}{mark}{text[len(text) - tail :]}"
 
 
+def printable(text: str) -> str:
+    """Text that cannot move a terminal's cursor, nor make two lines of one.
+
+    >>> printable("a\\x1b[2Jb")
+    'a\\\\x1b[2Jb'
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def table_of(arn: str) -> str:
     """The table of a stream's ARN; a text that is none stands for itself.
 

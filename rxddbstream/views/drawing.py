@@ -18,7 +18,7 @@ from datetime import datetime
 from html import escape
 from typing import NamedTuple
 
-from rxddbstream.model.words import counted, length
+from rxddbstream.model.words import counted, length, printable
 from rxddbstream.views.listed import ListedShard, ShardContent
 
 DEEPEST = 12  # splits below each other; what is further down is drawn at the left again
@@ -106,7 +106,7 @@ def tree(shards: Sequence[ListedShard], now: datetime, style: Style = BOX) -> It
             "" if row.shard.content is None else content_in_words(row.shard.content, now),
         ]
         line = "  ".join(cells).rstrip()
-        yield f"{line}  ({row.remark})" if row.remark else line
+        yield printable(f"{line}  ({row.remark})" if row.remark else line)
 
 
 def mermaid(shards: Sequence[ListedShard], now: datetime) -> str:

@@ -1,11 +1,13 @@
 """Observers that print: one line a change, boto3's record, or JSON.
 
-Each line is flushed, so that a pipe shows it at once.
+Each line is flushed, so that a pipe shows it at once. What standard output has no character for is written
+as an escape.
 """
 
 from __future__ import annotations
 
 from rxddbstream.model.change import Change
+from rxddbstream.views.printing import put
 from rxddbstream.views.text import record, summary, text_of, to_json
 
 
@@ -14,14 +16,14 @@ def print_summary(change: Change) -> None:
 
     Such as `[2022-05-27T15:36:13+02:00] - MODIFY - PK=test, SK=item`.
     """
-    print(text_of(summary(change)), flush=True)
+    put(text_of(summary(change)))
 
 
 def print_change_record(change: Change) -> None:
     """Print the change as the dict that boto3 returns for it."""
-    print(record(change), flush=True)
+    put(record(change))
 
 
 def print_json(change: Change) -> None:
     """Print the change as one line of JSON."""
-    print(to_json(change), flush=True)
+    put(to_json(change))

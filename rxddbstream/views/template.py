@@ -12,7 +12,8 @@ from typing import Any
 from rxddbstream.errors import ConfigurationError
 from rxddbstream.model.change import Change
 from rxddbstream.model.paths import MISSING, look_up, parse_path
-from rxddbstream.views.text import json_text, keys_text, local_text, printable
+from rxddbstream.model.words import printable
+from rxddbstream.views.text import MOST_DIGITS, json_text, keys_text, local_text, number_text
 
 
 class Template(Formatter):
@@ -93,6 +94,8 @@ class Template(Formatter):
             if not format_spec:
                 return local_text(value)
         text = "" if value is None or value is MISSING else _text(value)
+        if isinstance(value, Decimal) and abs(value.adjusted()) > MOST_DIGITS:
+            value = text
         if isinstance(value, Decimal) and format_spec and format_spec[-1] not in "eEfFgGn%":
             format_spec += "f"  # else 0.0000001 is 1E-7
         has_own = isinstance(value, int | Decimal | datetime) and not isinstance(value, bool)
@@ -121,4 +124,4 @@ def _text(value: Any) -> str:
         return value if isinstance(value, _Text) else printable(value)
     if isinstance(value, bool) or not isinstance(value, Decimal | int):
         return printable(json_text(value).strip('"'))
-    return f"{value:f}" if isinstance(value, Decimal) else str(value)
+    return number_text(value) if isinstance(value, Decimal) else str(value)

@@ -15,7 +15,9 @@ import msgspec
 
 from rxddbstream.model.change import Change
 from rxddbstream.model.diff import diff_of
+from rxddbstream.model.encoding import encode
 from rxddbstream.model.record import as_json
+from rxddbstream.model.words import printable
 
 Role: TypeAlias = Literal["", "event", "time", "added", "removed", "changed"]
 
@@ -34,6 +36,12 @@ class Segment(NamedTuple):
 
 Line: TypeAlias = list[Segment]
 
+MOST_DIGITS = 130
+"""DynamoDB's numbers go from 1E-130 to 9.9E+125.
+
+https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/HowItWorks.NamingRulesDataTypes.html
+"""
+
 
 def text_of(line: Line) -> str:
     """A line without the roles."""
@@ -48,7 +56,7 @@ def summary(change: Change) -> Line:
     return [
         Segment(f"[{local_text(change.created_at)}]", "time"),
         Segment(" - "),
-        Segment(f"{change.event_name:^6}", "event"),
+        Segment(f"{printable(change.event_name):^6}", "event"),
         Segment(f" - {keys_text(change)}"),
     ]
 
@@ -132,28 +140,29 @@ def _told(text: str, role: Role) -> Line:
     return [Segment(printable(text), role)]
 
 
-def printable(text: str) -> str:
-    """Text that cannot move a terminal's cursor, nor make two lines of one."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
 def json_text(value: Any) -> str:
     """A value as JSON, on one line."""
-    return _without_controls(_ENCODER.encode(value).decode())
+    return _without_controls(encode(_ENCODER, value).decode())
 
 
 def _without_controls(text: str) -> str:
-    """The same JSON without U+0080 to U+009F, which move some terminals' cursors, and JSON allows."""
-    return text if text.isascii() else _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    """The same JSON without U+007F to U+009F, which move some terminals' cursors, and JSON allows."""
+    return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def number_text(number: Decimal) -> str:
+    """A number without an exponent, which str() would give 0.0000001; one that is none of DynamoDB's has one.
+
+    >>> number_text(Decimal("1E-7")), number_text(Decimal("1E9999999"))
+    ('0.0000001', '1E+9999999')
+    """
+    return f"{number:f}" if abs(number.adjusted()) <= MOST_DIGITS else str(number)
 
 
 def keys_text(change: Change) -> str:
     """An item's key: `PK=test, SK=item`."""
-    # A Decimal's str() would be 1E-7 for 0.0000001.
     return ", ".join(
-        f"{name}={value:f}" if isinstance(value, Decimal) else printable(f"{name}={value}")
+        printable(f"{name}={number_text(value) if isinstance(value, Decimal) else value}")
         for name, value in sorted(change.keys.items())
     )
 
@@ -173,5 +182,5 @@ def _plain(value: Any) -> Any:
     raise NotImplementedError(f"not an attribute's value: {type(value).__name__}")
 
 
-_CONTROLS = re.compile("[\x80-\x9f]")
+_CONTROLS = re.compile("[\x7f-\x9f]")
 _ENCODER = msgspec.json.Encoder(decimal_format="number", order="deterministic", enc_hook=_plain)

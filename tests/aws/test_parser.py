@@ -365,3 +365,14 @@ def test_a_ready_made_client_is_not_accelerated_and_the_log_says_so(caplog: pyte
         caplog.clear()
         connect(ARN, now=lambda: None, client=SimulatedStream().client)  # type: ignore[arg-type,return-value]
         assert not caplog.records
+
+
+def test_half_of_a_character_is_no_cut_answer() -> None:
+    """Python's own parser lets it through; it is not to be asked for again, for ever."""
+    body = b'{"Records": [{"eventName": "INSERT", "dynamodb": {"Keys": {"id": {"S": "\\ud83d"}}}}]}'
+    parser = accelerated(botocore.session.get_session()).get_component("response_parser_factory")
+    answer = parser.create_parser("json").parse(
+        {"status_code": 200, "headers": {}, "body": body}, MODEL.operation_model("GetRecords").output_shape
+    )
+
+    assert answer["Records"][0]["dynamodb"]["Keys"] == {"id": {"S": "\ud83d"}}

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from rxddbstream.cli.arguments import DONE, FAILED, add_stream, make_parser
 from rxddbstream.cli.terminal import Brush, add_color, brush_of
+from rxddbstream.model.words import printable
+from rxddbstream.views.printing import put
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -49,7 +51,7 @@ def run(args: Namespace) -> int:
         if finding.state == "fail":
             status = FAILED
         for line in lines_of(finding, brush):
-            print(line, flush=True)
+            put(printable(line))
     return status
 
 

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 from rxddbstream.cli.arguments import add_reading, add_stream, make_parser, positive
 from rxddbstream.cli.notes import Notes
 from rxddbstream.errors import ConfigurationError
-from rxddbstream.views.text import printable
+from rxddbstream.model.words import printable
+from rxddbstream.views.printing import put
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -147,7 +148,7 @@ class _Picture:
 def _print(console: Console, picture: RenderableType) -> None:
     with console.capture() as captured:
         console.print(picture)
-    print("\n".join(line.rstrip() for line in captured.get().splitlines()), flush=True)
+    put("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
 def _show(

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rxddbstream.cli.top.rates import ShardRow, Snapshot
-from rxddbstream.model.words import counted, length, shortened
+from rxddbstream.model.words import counted, length, printable, shortened
 from rxddbstream.views.price import in_dollars
 
 BLOCKS = "▁▂▃▄▅▆▇█"
@@ -91,7 +91,7 @@ def sparkline(rates: Sequence[float], width: int, began: int = 0, blocks: str = 
 
 def _title(title: str, snapshot: Snapshot, width: int, mark: str) -> Text:
     right = f"running {length(snapshot.running)}"
-    left = shortened(title, max(8, width - len(right) - 2), mark)
+    left = shortened(printable(title), max(8, width - len(right) - 2), mark)
     gap = " " * max(1, width - len(left) - len(right))
     line = Text.assemble((left, "bold"), gap, right)
     line.truncate(width)
@@ -155,7 +155,9 @@ def _table(shards: Sequence[ShardRow], width: int, mark: str) -> Table:
         cells = [
             Text(columns[name][place], style=_urgency(row.lag) if name == "LAG" else "") for name in widths
         ]
-        table.add_row(shortened(row.id, room, mark), *cells, style="dim" if row.state == "read" else "")
+        table.add_row(
+            shortened(printable(row.id), room, mark), *cells, style="dim" if row.state == "read" else ""
+        )
     return table
 
 
