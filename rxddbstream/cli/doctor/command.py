@@ -51,7 +51,7 @@ def run(args: Namespace) -> int:
         if finding.state == "fail":
             status = FAILED
         for line in lines_of(finding, brush):
-            put(printable(line))
+            put(line)
     return status
 
 
@@ -64,6 +64,6 @@ def lines_of(finding: Finding, brush: Brush = lambda text, _: text) -> Iterator[
           Pass --region
     """
     state = brush(finding.state.ljust(6), STYLES[finding.state])
-    yield f"{state}{finding.what:<14}{finding.text}"
+    yield f"{state}{finding.what:<14}{printable(finding.text)}"
     for line in finding.advice.splitlines():
-        yield f"      {line}"
+        yield f"      {printable(line)}"

@@ -54,12 +54,14 @@ class ShardToTry:
             return _gone("records", self._id)
         except Throttled as error:
             finding = self._failed("records", error, "GetRecords")
-            advice = f"{finding.advice}; a shard takes two readers at a time, and this check is one"
+            readers = "a shard takes two readers at a time, one of a global table, and this check is one"
+            advice = f"{finding.advice}; {readers}"
             return finding._replace(advice=advice)
         except StreamError as error:
             return self._failed("records", error, "GetRecords")
         found = "its oldest record was read" if records else "allowed; the first page has none"
-        return Finding("ok", "records", f"{found}. For a moment this was one of the two readers of a shard")
+        readers = "For a moment this was one of the shard's readers, of which there may be two"
+        return Finding("ok", "records", f"{found}. {readers}")
 
     def check_at_timestamp(self, now: datetime) -> Finding:
         """Whether it can be opened at a time: a while before this one."""

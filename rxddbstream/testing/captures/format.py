@@ -21,6 +21,9 @@ never go back. The service tells whole seconds; the fraction is by the reader's 
 
 A page is written, and handed to the operating system, before it is delivered. The file holds items: it is
 created so that nobody else may read it (mode 0600).
+
+A file may come from elsewhere. A few bytes of a compressed one can stand for any number, so there is a bound
+to what is taken of it: see `LONGEST_LINE` and `MOST_HELD`.
 """
 
 from __future__ import annotations
@@ -37,10 +40,21 @@ import msgspec
 
 from rxddbstream.aws.parser import RecordJSON
 from rxddbstream.errors import CaptureUnreadable
+from rxddbstream.model.words import shortened
 
 VERSION = 1
 TOO_LATE = 10.0**11  # more are milliseconds, and the calendar ends soon after
 _GZIP = b"\x1f\x8b"
+
+LONGEST_LINE = 32 * 1024**2
+"""How many bytes a line may have. A page is 1 MB at most, as DynamoDB counts it; as JSON, a few times that.
+
+https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_streams_GetRecords.html
+"""
+MOST_HELD = 256 * 1024**2
+"""How many bytes of memory a file may take, if that is more than `MOST_TIMES` its own size."""
+MOST_TIMES = 100  # records that are much alike are packed to a fiftieth of their size
+A_LINE, A_RECORD = 200, 200  # about how many bytes of memory each takes beside its text
 
 Path: TypeAlias = str | os.PathLike[str]
 T = TypeVar("T")
@@ -128,7 +142,8 @@ def load(path: Path) -> Captured:
         with open(path, "rb") as raw:
             is_packed = raw.read(2) == _GZIP
             raw.seek(0)
-            captured = _read(cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if is_packed else raw, name)
+            file = cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if is_packed else raw
+            captured = _read(file, name, max(MOST_HELD, MOST_TIMES * os.fstat(raw.fileno()).st_size))
     except OSError as error:
         raise CaptureUnreadable(f"{name}: {error.strerror or error}") from error
     if captured.is_cut:
@@ -136,12 +151,13 @@ def load(path: Path) -> Captured:
     return captured
 
 
-def _read(file: BinaryIO, name: str) -> Captured:
+def _read(file: BinaryIO, name: str, most: int) -> Captured:
+    """Args: most: how many bytes of memory it may take."""
     numbered = _numbered_lines(file, name)
     began = _head(numbered, name)
     lines: list[Opened | PageRead | Closed] = []
-    parents: dict[str, str | None] = {}
-    ended = began.time
+    lineage = _Lineage()
+    held, ended = 0, began.time
     for number, text in numbered:
         try:
             line = _decoded(_LINE, text, name, number)
@@ -150,7 +166,13 @@ def _read(file: BinaryIO, name: str) -> Captured:
                 raise
             break
         ended = max(ended, line.time)
-        _check(line, parents, f"{name}, line {number}")
+        _check(line, lineage, f"{name}, line {number}")
+        held += len(text) + A_LINE + A_RECORD * (len(line.records) if isinstance(line, PageRead) else 0)
+        if held > most:
+            raise CaptureUnreadable(
+                f"{name}, line {number}: up to here it takes {held // 1024**2:,} MiB of memory; it may "
+                f"take {MOST_HELD // 1024**2:,} MiB, or {MOST_TIMES} times the file's size"
+            )
         if isinstance(line, End):
             return Captured(began.stream, began.time, ended, lines, is_cut=False)
         lines.append(line)
@@ -177,21 +199,24 @@ def _head(numbered: Iterator[tuple[int, bytes]], name: str) -> Head:
     return began
 
 
-def _check(line: Opened | PageRead | Closed | End, parents: dict[str, str | None], place: str) -> None:
-    """Refuse a line that cannot be at this place; add the shard that it opens to `parents`."""
+def _check(line: Opened | PageRead | Closed | End, lineage: _Lineage, place: str) -> None:
+    """Refuse a line that cannot be at this place; add the shard that it opens to the lineage."""
     _check_time(line.time, place)
     if isinstance(line, End):
         return
     if isinstance(line, Opened):
-        if line.id in parents:
-            raise CaptureUnreadable(f"{place}: shard {line.id} begins a second time")
-        parents[line.id] = line.parent
-        if _is_its_own_ancestor(line.id, parents):
-            raise CaptureUnreadable(f"{place}: shard {line.id} continues itself")
-    elif line.shard not in parents:
-        raise CaptureUnreadable(f"{place}: no line before tells of shard {line.shard}")
+        if line.id in lineage:
+            raise CaptureUnreadable(f"{place}: shard {_name(line.id)} begins a second time")
+        if not lineage.add(line.id, line.parent):
+            raise CaptureUnreadable(f"{place}: shard {_name(line.id)} continues itself")
+    elif line.shard not in lineage:
+        raise CaptureUnreadable(f"{place}: no line before tells of shard {_name(line.shard)}")
     elif isinstance(line, PageRead) and not all(map(_has_a_place, line.records[-1:])):
         raise CaptureUnreadable(f"{place}: its last record has no sequence number")
+
+
+def _name(shard: str) -> str:
+    return shortened(shard, 100)
 
 
 def _check_time(time: float, place: str) -> None:
@@ -199,12 +224,35 @@ def _check_time(time: float, place: str) -> None:
         raise CaptureUnreadable(f"{place}: {time!r} is no time in seconds since the epoch")
 
 
-def _is_its_own_ancestor(shard: str, parents: dict[str, str | None]) -> bool:
-    # Each is looked at when it is added: there is no other circle that this could be caught in.
-    above = parents[shard]
-    while above is not None and above != shard:
-        above = parents.get(above)
-    return above is not None
+class _Lineage:
+    """Which shards there are, and whether one of them is its own ancestor."""
+
+    def __init__(self) -> None:
+        self._known: set[str] = set()
+        self._above: dict[str, str] = {}  # an ancestor of each shard that has one; at last the topmost
+
+    def __contains__(self, shard: str) -> bool:
+        return shard in self._known
+
+    def add(self, shard: str, parent: str | None) -> bool:
+        """Add a shard; False where it would continue itself."""
+        self._known.add(shard)
+        if parent is None:
+            return True
+        top = self._topmost(parent)
+        if top == shard:
+            return False
+        self._above[shard] = top
+        return True
+
+    def _topmost(self, shard: str) -> str:
+        below = []
+        while shard in self._above:
+            below.append(shard)
+            shard = self._above[shard]
+        for one in below:  # so that the way is short the next time
+            self._above[one] = shard
+        return shard
 
 
 def _has_a_place(record: RecordJSON) -> bool:
@@ -215,7 +263,12 @@ def _has_a_place(record: RecordJSON) -> bool:
 def _numbered_lines(file: BinaryIO, name: str) -> Iterator[tuple[int, bytes]]:
     number = 0
     try:
-        for number, line in enumerate(file, 1):
+        while line := file.readline(LONGEST_LINE + 1):
+            number += 1
+            if len(line) > LONGEST_LINE:
+                raise CaptureUnreadable(
+                    f"{name}, line {number}: it is longer than {LONGEST_LINE // 1024**2} MiB; no page is"
+                )
             yield number, line
     except EOFError:  # a compressed file that was cut
         return
@@ -226,5 +279,5 @@ def _numbered_lines(file: BinaryIO, name: str) -> Iterator[tuple[int, bytes]]:
 def _decoded(decoder: msgspec.json.Decoder[T], line: bytes, name: str, number: int) -> T:
     try:
         return decoder.decode(line)
-    except (msgspec.MsgspecError, ValueError) as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise CaptureUnreadable(f"{name}, line {number}: not a line of a capture: {error}") from error

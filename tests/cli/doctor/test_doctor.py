@@ -842,6 +842,13 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert "exit status:" in capsys.readouterr().out
 
 
+def test_what_a_service_says_moves_no_cursor() -> None:
+    lines = list(lines_of(Finding("fail", "table", "it says \x1b[2J", "see \x1b]0;x\x07\nand \x9b2J")))
+
+    assert all(line.isprintable() for line in lines)
+    assert len(lines) == 3
+
+
 def test_marks_can_be_painted_and_all_else_is_plain() -> None:
     finding = Finding("warn", "clock", "30 s behind", "one\ntwo")
 

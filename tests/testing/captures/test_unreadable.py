@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import gzip
+import json
+import tracemalloc
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from support.captures import Seen, clock, replayed
 
 import rxddbstream as rxd
 from rxddbstream.errors import CaptureUnreadable
 from rxddbstream.testing import SimulatedStream, capture, replay
-from rxddbstream.testing.captures.format import load
+from rxddbstream.testing.captures import format
+from rxddbstream.testing.captures.format import LONGEST_LINE, load
 
 
 @pytest.mark.parametrize("is_packed", [False, True])
@@ -92,6 +97,99 @@ def test_what_is_wrong_is_told_with_its_line(text: str, words: str, file: Path) 
     file.write_text(text)
     with pytest.raises(CaptureUnreadable, match=rf"orders\.jsonl(, |: ){words}"):
         replay(file)
+
+
+# A file from elsewhere: a few bytes of it may stand for any number
+
+
+def packed(file: Path, *texts: bytes) -> Path:
+    with gzip.open(file, "wb") as gz:
+        for text in (HEAD.encode(), SHARD.encode(), *texts):
+            gz.write(text)
+    return file
+
+
+def test_a_line_that_goes_on_for_ever_is_refused_before_it_is_in_memory(tmp_path: Path) -> None:
+    file = packed(tmp_path / "a.gz", b'{"type":"end","time":1', *[b"0" * 1_000_000] * 150)
+
+    tracemalloc.start()
+    try:
+        with pytest.raises(CaptureUnreadable, match="line 3: it is longer than 32 MiB; no page is"):
+            load(file)
+        assert tracemalloc.get_traced_memory()[1] < 3 * LONGEST_LINE
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"type":"closed","time":2,"shard":"shard-1"}\n',
+        b'{"type":"page","time":2,"shard":"shard-1","records":[%s{"dynamodb":{"SequenceNumber":"1"}}]}\n'
+        % (b"{}," * 500),
+        b'{"type":"page","time":2,"shard":"shard-1","records":[%s{"dynamodb":{"SequenceNumber":"1"}}]}\n'
+        % (b'{"dynamodb":{"NewImage":{"a":{"S":"%s"}}}},' % (b"0" * 5000)),
+    ],
+    ids=["lines", "records", "images"],
+)
+def test_a_file_of_which_much_more_is_unpacked_than_it_has_is_refused(
+    line: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(format, "MOST_HELD", 4 * 1024**2)
+    monkeypatch.setattr(format, "MOST_TIMES", 10)
+    file = packed(tmp_path / "a.gz", line * (24 * 1024**2 // (len(line) + 200 * line.count(b"{"))))
+    message = r"line \d+: up to here it takes 4 MiB of memory; it may take 4 MiB, or 10 times the"
+    with pytest.raises(CaptureUnreadable, match=message):
+        load(file)
+
+
+def test_a_large_file_is_no_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(format, "MOST_HELD", 4 * 1024**2)
+    file = tmp_path / "a.jsonl"
+    file.write_text(HEAD + SHARD + '{"type":"closed","time":2,"shard":"shard-1"}\n' * 50_000)
+
+    assert len(load(file).lines) == 50_001
+
+
+@pytest.mark.parametrize("depth", [1500, 100_000])
+def test_what_is_nested_too_deep_is_no_line(depth: int, file: Path) -> None:
+    nested = f'{{"userIdentity":{{"a":{"[" * depth + "]" * depth}}}}}'
+    file.write_text(f'{HEAD}{SHARD}{{"type":"page","time":2,"shard":"shard-1","records":[{nested}]}}\n')
+    with pytest.raises(CaptureUnreadable, match="line 3: not a line of a capture: maximum recursion"):
+        load(file)
+
+
+def test_a_shards_name_of_any_length_is_cut(file: Path) -> None:
+    file.write_text(f'{HEAD}{{"type":"closed","time":1,"shard":"{"s" * 1_000_000}"}}\n')
+    with pytest.raises(CaptureUnreadable) as raised:
+        load(file)
+    assert len(str(raised.value)) < 500
+
+
+def shard_line(name: str, parent: str | None) -> str:
+    return json.dumps({"type": "shard", "time": 1.5, "id": name, "parent": parent}) + "\n"
+
+
+def test_a_long_line_of_shards_is_looked_at_once(file: Path) -> None:
+    """Each has thousands above it, and one below: looking up to the top each time took the square."""
+    names = [f"s{number}" for number in range(60_000)]
+    lines = [shard_line(name, above) for name, above in zip(names, [None, *names], strict=False)]
+    for number in range(60_000):
+        lines += [shard_line(f"below-{number}", f"late-{number}"), shard_line(f"late-{number}", names[-1])]
+    file.write_text(HEAD + "".join(lines))
+
+    assert len(load(file).lines) == 180_000
+
+
+@given(st.lists(st.integers(0, 9), min_size=10, max_size=10), st.permutations(range(10)))
+def test_a_circle_of_shards_is_found_wherever_it_is(parents: list[int], order: list[int]) -> None:
+    lineage = format._Lineage()
+    refused = not all(lineage.add(str(shard), str(parents[shard])) for shard in order)
+
+    # Each has a parent among them, so that there is a circle.
+    assert refused
+    forest = format._Lineage()
+    assert all(forest.add(str(shard), str(min(parents[shard], shard - 1))) for shard in order)
 
 
 def test_members_that_are_not_known_are_passed_over(file: Path) -> None:
