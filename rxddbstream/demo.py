@@ -37,7 +37,6 @@ from rxddbstream.model.change import Change
 from rxddbstream.protocol.pacing import Poll
 from rxddbstream.reading.events import EventObserver
 from rxddbstream.reading.stream import changes
-from rxddbstream.views.printing import put
 
 TABLE = "orders"
 REGION = "eu-central-1"
@@ -90,7 +89,7 @@ def run_demo(
 
     with demo_table(rate) as table:
         where = f"{table.endpoint_url}, region {table.region_name}"
-        put(f"Table {table.stream} at {where}; Ctrl-C ends it", sys.stderr)
+        print(f"Table {table.stream} at {where}; Ctrl-C ends it", file=sys.stderr, flush=True)
         source = table.changes(events=events)
         try:
             run(source if count is None else source.pipe(ops.take(count)), observe)

@@ -30,12 +30,14 @@ class ShardPage(NamedTuple):
         next_shard_id: where the next page starts, None on the last one.
         enabled: whether the stream still takes changes.
         answered_at: the service's time of the answer.
+        keys: the names of the table's key; empty where the service does not tell.
     """
 
     shards: list[Shard]
     next_shard_id: str | None
     enabled: bool
     answered_at: datetime
+    keys: tuple[str, ...] = ()
 
 
 class StreamClient:
@@ -75,6 +77,7 @@ class StreamClient:
         try:
             stream = answer["StreamDescription"]
             shards = [Shard.from_description(shard) for shard in stream.get("Shards") or ()]
+            keys = tuple(key["AttributeName"] for key in stream.get("KeySchema") or ())
         except (KeyError, TypeError) as error:
             raise MalformedAnswer(
                 f"DescribeStream answered without a description of stream {self.arn}"
@@ -84,6 +87,7 @@ class StreamClient:
             next_shard_id=stream.get("LastEvaluatedShardId") or None,
             enabled=stream.get("StreamStatus") not in ("DISABLING", "DISABLED"),
             answered_at=answered_at,
+            keys=keys,
         )
 
     def get_iterator(self, shard_id: str, position: Position) -> Iterator:

@@ -12,6 +12,7 @@ from rxddbstream.errors import (
     AccessDenied,
     CheckpointError,
     CheckpointUnreadable,
+    ConfigurationError,
     MalformedAnswer,
     TransientError,
 )
@@ -64,6 +65,8 @@ class DynamoDBCheckpoints:
         period: float = PERIOD,
         count: int = COUNT,
     ) -> None:
+        if not isinstance(consumer, str) or not consumer:
+            raise ConfigurationError(f"consumer={consumer!r}: a name is needed, such as 'mailer'")
         self.period = period
         self.count = count
         self._table = table

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from rxddbstream.model.change import Change
 
 EVENTS = ("INSERT", "MODIFY", "REMOVE")
+ENOUGH = 10
+"""How many changes go by before it is told that none of them has what a pattern names."""
 
 
 def add_choosing(parser: argparse.ArgumentParser) -> None:
@@ -56,17 +58,62 @@ def chosen(source: Observable[Change], args: argparse.Namespace) -> Observable[C
 
     from rxddbstream import operators as dops
 
-    if args.events:
-        source = source.pipe(ops.filter(_is_event(frozenset(args.events))))
-    for name, value in args.keys or ():
-        source = source.pipe(ops.filter(_has_key(name, value)))
+    pattern = None
     if args.pattern is not None:
         try:
             pattern = json.loads(args.pattern)
         except ValueError as error:
             raise ConfigurationError(f"--pattern is not JSON: {error}") from error
-        source = source.pipe(dops.where(pattern))
-    return source
+        source = source.pipe(ops.do_action(_Missed(pattern)))  # before others have taken out what has it
+    for name, value in args.keys or ():
+        source = source.pipe(ops.filter(_has_key(name, value)))
+    if args.events:
+        source = source.pipe(ops.filter(_is_event(frozenset(args.events))))
+    return source if pattern is None else source.pipe(dops.where(pattern))
+
+
+def check_keys(args: argparse.Namespace, keys: Collection[str]) -> None:
+    """Refuse a `--key` that no change will have.
+
+    Args:
+        keys: the names of the table's key; none where they are not known.
+
+    Raises:
+        ConfigurationError: the table's key has another name.
+    """
+    for name, value in args.keys or ():
+        if keys and name not in keys:
+            raise _not_the_key(name, value, keys)
+
+
+def _not_the_key(name: str, value: str, keys: Collection[str]) -> ConfigurationError:
+    return ConfigurationError(f"--key {name}={value}: the table's key is {' and '.join(sorted(keys))}")
+
+
+class _Missed:
+    """Tells, once, which members of a pattern none of the first changes has.
+
+    It is called with one change at a time.
+    """
+
+    def __init__(self, pattern: Any) -> None:
+        from rxddbstream.patterns.pattern import compile_pattern
+
+        self._missing = compile_pattern(pattern).members()
+        self._seen = 0
+
+    def __call__(self, change: Change) -> None:
+        if not self._missing:
+            return
+        record = change.record_as_it_came
+        self._missing = {path: there for path, there in self._missing.items() if not there.matches(record)}
+        self._seen += 1
+        if self._missing and self._seen == ENOUGH:
+            from rxddbstream.cli.notes import note
+
+            names = ", ".join(sorted(self._missing))
+            note(f"rxddbstream: none of the first {ENOUGH} changes has {names}, which --pattern asks for")
+            self._missing = {}
 
 
 def _events(text: str) -> list[str]:
@@ -92,7 +139,7 @@ def _has_key(name: str, value: str) -> Callable[[Change], bool]:
     def has_key(change: Change) -> bool:
         keys = change.keys
         if name not in keys:
-            raise ConfigurationError(f"--key {name}={value}: the table's key is {' and '.join(sorted(keys))}")
+            raise _not_the_key(name, value, keys)
         return _is(keys[name], value)
 
     return has_key

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rxddbstream.cli.notes import Notes, note
-from rxddbstream.errors import ConfigurationError
+from rxddbstream.errors import ConfigurationError, TransientError
 from rxddbstream.model.position import AtTime, Position, resolve
 from rxddbstream.model.shard import RETENTION
 
@@ -38,6 +38,23 @@ def open_shards(args: Namespace, notes: Notes) -> Stream[ShardStream]:
     from rxddbstream.reading.stream import shards
 
     return shards(args.stream, **_options(args, notes, None))
+
+
+def keys_of(args: Namespace) -> tuple[str, ...]:
+    """The names of the table's key; none where they are not known, or the service cannot be reached now.
+
+    Raises:
+        StreamError: the stream cannot be found.
+    """
+    from rxddbstream.reading.options import Connection
+
+    where = Connection(
+        args.stream, region_name=args.region, profile_name=args.profile, endpoint_url=args.endpoint_url
+    )
+    try:
+        return where.open(lambda: datetime.now(UTC)).list_shards().keys
+    except TransientError:  # which is told, and tried again, when the stream is read
+        return ()
 
 
 def _options(args: Namespace, notes: Notes, poll: Poll | None) -> dict[str, Any]:

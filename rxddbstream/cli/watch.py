@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from rxddbstream.cli.arguments import COMMANDS, add_reading, add_stream, make_parser
-from rxddbstream.cli.filters import add_choosing, chosen
+from rxddbstream.cli.filters import add_choosing, check_keys, chosen
 from rxddbstream.cli.output import add_printing, printer_of
 
 if TYPE_CHECKING:
@@ -65,12 +65,14 @@ def run(args: argparse.Namespace) -> int:
     from rxddbstream import consume
     from rxddbstream.cli.notes import Notes
     from rxddbstream.cli.progress_bar import shown
-    from rxddbstream.cli.source import bounded, open_stream
+    from rxddbstream.cli.source import bounded, keys_of, open_stream
 
     notes = Notes(args.verbose)
     stream = open_stream(args, notes)
     source = bounded(chosen(stream, args), args)
     print_change = printer_of(args)
+    if args.keys:
+        check_keys(args, keys_of(args))
     is_empty = True
 
     def observe(change: Change) -> None:
@@ -90,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
                 "empty; %(retries)d calls had to be made again",
                 stream.statistics()._asdict(),
             )
-    if is_empty and args.until_end:
+    if is_empty and (args.until_end or args.seconds):
         _explain_silence(stream, args)
     return notes.status
 
@@ -100,7 +102,7 @@ def _explain_silence(stream: Stream[Change], args: argparse.Namespace) -> None:
 
     if (args.events or args.keys or args.pattern) and (read := stream.statistics().records):
         note(f"rxddbstream: none of the {read:,} changes that were read is one of those asked for")
-    elif args.start == "latest" and not args.checkpoint:
+    elif args.until_end and args.start == "latest" and not args.checkpoint:
         note(
             "rxddbstream: nothing to read: --until-end reads what was written before; "
             "did you mean --since trim-horizon?"

@@ -3,11 +3,13 @@
 status                      an attribute
 address.city                a member of a map
 lines[0].qty                of an element of a list
+["net.weight"][0]           a name that has dots or brackets, quoted as in JSON or by '
 ("prices", "a.b", 0)        the same as a tuple, for names that have dots or brackets
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Any, TypeAlias
@@ -22,7 +24,7 @@ Parts: TypeAlias = tuple[str | int, ...]
 MISSING: Any = type("Missing", (), {"__repr__": lambda self: "MISSING"})()
 """What is at the end of a path that leads nowhere."""
 
-_STEP = re.compile(r"\.?([^.\[\]]+)|\[(\d+)\]")
+_STEP = re.compile(r"""\.?([^.\[\]]+)|\[(\d+)\]|\[("(?:[^"\\]|\\.)*")\]|\['([^']+)'\]""")
 
 
 def parse_path(path: Path) -> Parts:
@@ -31,14 +33,15 @@ def parse_path(path: Path) -> Parts:
     Raises:
         ConfigurationError: it is none.
 
-    >>> parse_path("lines[0].qty")
-    ('lines', 0, 'qty')
+    >>> parse_path("lines[0].qty"), parse_path('order["net.weight"]')
+    (('lines', 0, 'qty'), ('order', 'net.weight'))
     """
     parts = _split(path) if isinstance(path, str) else path
     if not (isinstance(parts, tuple) and parts and isinstance(parts[0], str) and all(map(_is_part, parts))):
         raise ConfigurationError(
             f"not a path to an attribute: {path!r}; write 'status', 'address.city', 'lines[0].qty', "
-            "or a tuple of the parts where a name has a dot or a bracket: ('lines', 0, 'net.weight')"
+            "and where a name has a dot or a bracket lines[0]['net.weight'], or a tuple of the parts: "
+            "('lines', 0, 'net.weight')"
         )
     return parts
 
@@ -53,7 +56,11 @@ def _split(path: str) -> Parts:
     while found := _STEP.match(path, end):
         if found[1] and found[0].startswith(".") is not bool(parts):
             return ()  # a dot at the beginning, or none where there should be one
-        parts.append(found[1] or int(found[2]))
+        name, place, in_json, quoted = found.groups()
+        try:
+            parts.append(int(place) if place else json.loads(in_json) if in_json else name or quoted)
+        except ValueError:  # an escape that is none, or a number of thousands of digits
+            return ()
         end = found.end()
     return tuple(parts) if end == len(path) else ()
 

@@ -72,6 +72,20 @@ class Pattern:
         """The members that it looks at."""
         return frozenset(name for name, _ in self._members).union(*(part.names for part in self._either))
 
+    def members(self, path: str = "") -> dict[str, Pattern]:
+        """Each member that has to be there, by its path: a pattern that matches whatever value it has."""
+        found: dict[str, Pattern] = {}
+        for name, part in self._members:
+            here = f"{path}.{name}" if path else name
+            if isinstance(part, Pattern):
+                inner = part.members(here).items()
+                found |= {path: Pattern([(name, pattern)]) for path, pattern in inner}
+            elif not part.absent:
+                found[here] = Pattern([(name, _PRESENT)])
+        for part in self._either:
+            found |= part.members(path)
+        return found
+
     def matches(self, value: Any) -> bool:
         """Whether it matches a record: as boto3 has it, as JSON has it, or as it came."""
         kind = type(value)
@@ -146,6 +160,9 @@ class _Rules:
         if all(isinstance(element, Mapping) for element in _flat(elements)):
             return _ANYTHING
         return _Rules(self._texts, self._tests, absent=False)
+
+
+_PRESENT = _Rules(frozenset(), [lambda value: True], absent=False)
 
 
 def _flat(elements: Iterable[Any]) -> Iterator[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from datetime import datetime
@@ -19,8 +20,9 @@ from rxddbstream.views.text import MOST_DIGITS, json_text, keys_text, local_text
 class Template(Formatter):
     """A format string over a change: `{keys} {event_name} {new_image.address.city} {created_at:%H:%M}`.
 
-    A field is one of a change's attributes; a path behind it leads into an image. What is not there is
-    empty. Times are local. `\\t` and `\\n` are a tab and a new line.
+    A field is one of a change's attributes; a path behind it leads into an image. A name with a dot in it
+    stands in brackets: `{new_image[net.weight]}`. What is not there is empty. Times are local. `\\t` and
+    `\\n` are a tab and a new line.
 
     Raises:
         ConfigurationError: it is no format string, or names what a change has not.
@@ -114,9 +116,13 @@ class _Text(str):
 
 
 def _split(field: str) -> tuple[str, str]:
-    found = re.match(r"(\w*)\.?(.*)", field)
+    found = re.match(r"(\w*)\.?(.*)", field, re.DOTALL)
     assert found is not None
-    return found[1], found[2]
+    # In brackets, format strings have names without quotes.
+    return found[1], _UNQUOTED.sub(lambda name: f"[{json.dumps(name[1])}]", found[2])
+
+
+_UNQUOTED = re.compile(r"""\[((?!\d+\])[^\]"'][^\]]*)\]""")
 
 
 def _text(value: Any) -> str:

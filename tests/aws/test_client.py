@@ -151,6 +151,13 @@ def test_a_page_of_the_listing() -> None:
     assert page.answered_at == SERVICE_TIME
 
 
+def test_a_listing_tells_the_names_of_the_tables_key() -> None:
+    schema = [{"AttributeName": "PK", "KeyType": "HASH"}, {"AttributeName": "SK", "KeyType": "RANGE"}]
+
+    assert client_of({"StreamDescription": {"KeySchema": schema}})[0].list_shards().keys == ("PK", "SK")
+    assert client_of({"StreamDescription": {}})[0].list_shards().keys == ()
+
+
 def test_a_later_page_and_the_children_of_a_shard_are_asked_for_by_its_id() -> None:
     client, double = client_of({"StreamDescription": {}})
 

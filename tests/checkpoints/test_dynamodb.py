@@ -177,3 +177,9 @@ def test_dynamodb_local_takes_the_same_calls(dynamodb_local):
     assert dynamodb_store(client).load(STREAM) == {"shard-1": SECOND, "shard-2": SECOND}
     assert dynamodb_store(client, "audit").load(STREAM) == {}
     client.delete_table(TableName=TABLE)
+
+
+@pytest.mark.parametrize("consumer", ["", None, 5])
+def test_a_consumer_without_a_name_is_refused(consumer: Any) -> None:
+    with pytest.raises(rxd.errors.ConfigurationError, match=r"consumer=.*: a name is needed"):
+        rxd.DynamoDBCheckpoints("checkpoints", consumer=consumer)

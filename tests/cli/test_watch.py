@@ -28,7 +28,7 @@ import rxddbstream as rxd
 from rxddbstream.aws.parser import RecordJSON
 from rxddbstream.cli import progress_bar
 from rxddbstream.cli.arguments import parse
-from rxddbstream.cli.filters import chosen
+from rxddbstream.cli.filters import ENOUGH, chosen
 from rxddbstream.cli.output import printer_of
 from rxddbstream.cli.source import bounded
 from rxddbstream.errors import ConfigurationError
@@ -176,6 +176,27 @@ ITEM = {
 )
 def test_templates(template: str, text: str) -> None:
     assert Template(template).line(change("INSERT", NewImage=ITEM)) == text
+
+
+@pytest.mark.parametrize(
+    ("template", "text"),
+    [
+        ("{new_image[net.weight]}", "7"),
+        ("{new_image[net.weight]:>4.1f}|", " 7.0|"),
+        ('{new_image["net.weight"]}', "7"),
+        ("{new_image['net.weight']}", "7"),
+        ("{new_image[a:b!]}", "colon"),
+        ("{new_image.lines[0][a.b].c}", "deep"),
+        ("{new_image[lines][0][a.b][c]}", "deep"),
+        ("{keys[id]} {keys.id}", "o-1 o-1"),
+        ("{new_image[nothing.here]}", ""),
+    ],
+)
+def test_a_name_with_a_dot_stands_in_brackets(template: str, text: str) -> None:
+    inner = {"M": {"a.b": {"M": {"c": {"S": "deep"}}}}}
+    new = {"net.weight": {"N": "7"}, "a:b!": {"S": "colon"}, "lines": {"L": [inner]}}
+
+    assert Template(template).line(change(NewImage=new)) == text
 
 
 def test_times_in_a_template_are_local(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -328,6 +349,45 @@ def test_keys() -> None:
         chosen_of(two, "--key", "id=1")
 
 
+def test_a_key_of_another_name_is_told_with_the_first_change_whatever_it_did() -> None:
+    with pytest.raises(ConfigurationError, match="--key idd=1: the table's key is id"):
+        chosen_of([change("INSERT")], "--key", "idd=1", "--event", "REMOVE")
+
+
+@pytest.mark.system
+def test_a_key_of_another_name_is_told_before_there_is_a_change(own_table: Table) -> None:
+    status, out, err = run(*on(own_table, "--key", "pk=test"))
+
+    assert (status, out) == (2, [])
+    assert err == "rxddbstream: error: --key pk=test: the table's key is PK and SK\n"
+
+
+def test_what_a_pattern_asks_for_and_none_has_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    pattern = {
+        "eventName": ["INSERT"],
+        "dynamodb": {"NewImage": {"statuss": {"S": ["paid"]}, "status": {"S": ["paid"]}}},
+        "userIdentity": {"type": [{"exists": False}]},
+    }
+    changes = [change("INSERT", NewImage={"status": {"S": "paid"}}) for _ in range(50)]
+
+    assert chosen_of(changes[: ENOUGH - 1], "--pattern", json.dumps(pattern)) == []
+    assert capsys.readouterr().err == ""
+    assert chosen_of(changes, "--pattern", json.dumps(pattern)) == []
+    words = "none of the first 10 changes has dynamodb.NewImage.statuss.S, which --pattern asks for"
+    assert capsys.readouterr().err == f"rxddbstream: {words}\n"
+
+
+def test_a_pattern_whose_members_are_there_is_no_reason_to_say_anything(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pattern = {"dynamodb": {"NewImage": {"status": {"S": ["paid"]}}}}
+    changes = [change("REMOVE")] * (ENOUGH - 1)
+    changes += [change("INSERT", NewImage={"status": {"S": "new"}})] * 20
+
+    assert chosen_of(changes, "--pattern", json.dumps(pattern), "--event", "INSERT") == []
+    assert capsys.readouterr().err == ""
+
+
 def test_patterns() -> None:
     changes = [change("INSERT"), change("REMOVE", Keys={"id": {"S": "c-1"}})]
     pattern = {"dynamodb": {"Keys": {"id": {"S": [{"prefix": "c-"}]}}}}
@@ -453,6 +513,14 @@ def test_what_comes_while_time_is_up_is_not_done(tmp_path: Path) -> None:
 @pytest.mark.system
 def test_silence_is_explained_by_what_was_asked_for(table: Table) -> None:
     status, out, err = run(*on(table, *WHOLE, "--key", "SK=another"))
+    assert (status, out) == (0, [])
+    assert err.endswith("none of the 3 changes that were read is one of those asked for\n")
+
+
+@pytest.mark.system
+def test_silence_is_explained_when_the_time_is_over(table: Table) -> None:
+    options = ("--start", "trim-horizon", "--for", "2s", "--key", "SK=another")
+    status, out, err = run(*on(table, *options))
     assert (status, out) == (0, [])
     assert err.endswith("none of the 3 changes that were read is one of those asked for\n")
 

@@ -239,6 +239,22 @@ def test_a_path_means_its_parts(parts):
     assert parse_path(text) == parse_path(tuple(parts)) == tuple(parts)
 
 
+@given(st.lists(st.text(min_size=1) | st.integers(0, 99), min_size=1, max_size=4))
+def test_a_quoted_name_may_be_any(parts):
+    parts = ["a", *parts]
+    text = "a" + "".join(f"[{json.dumps(part)}]" for part in parts[1:])
+    assert parse_path(text) == tuple(parts)
+    assert parse_path("['a.b'].c[0]['d e']") == ("a.b", "c", 0, "d e")
+
+
+@pytest.mark.parametrize(
+    "path", ["['']", '[""]', "a['b", 'a["b]', 'a["\\x"]', "a['b']c", "a['b'].", "a[" + "9" * 5000 + "]"]
+)
+def test_what_is_no_quoted_name(path):
+    with pytest.raises(ConfigurationError, match="not a path to an attribute: "):
+        parse_path(path)
+
+
 # --- diff ------------------------------------------------------------------------------------------
 
 

@@ -501,3 +501,22 @@ def holds(rule: Any, value: Any) -> bool:
     if name == "equals-ignore-case":
         return text.lower() == operand.lower()
     return text.startswith(operand) if name == "prefix" else text.endswith(operand)
+
+
+def test_the_members_that_have_to_be_there() -> None:
+    pattern = compile_pattern(
+        {
+            "eventName": ["INSERT"],
+            "dynamodb": {"NewImage": {"a": {"S": [{"prefix": "x"}]}, "b.c": {"N": [{"exists": False}]}}},
+            "$or": [{"dynamodb": {"Keys": {"id": {"S": ["1"]}}}}, {"eventID": ["1"]}],
+        }
+    )
+    record = {"eventName": "REMOVE", "dynamodb": {"NewImage": {"a": {"S": "other"}}}}
+
+    there = {path: member.matches(record) for path, member in pattern.members().items()}
+    assert there == {
+        "eventName": True,
+        "dynamodb.NewImage.a.S": True,
+        "dynamodb.Keys.id.S": False,
+        "eventID": False,
+    }
