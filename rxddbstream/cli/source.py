@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import shlex
 from datetime import UTC, datetime
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from rxddbstream.cli.notes import Notes, note
 from rxddbstream.errors import ConfigurationError, TransientError
-from rxddbstream.model.position import AtTime, Position, resolve
+from rxddbstream.model.position import CLOCKS_DIFFER, AtTime, Position, Start, resolve
 from rxddbstream.model.shard import RETENTION
 
 if TYPE_CHECKING:
@@ -62,12 +61,12 @@ def _options(args: Namespace, notes: Notes, poll: Poll | None) -> dict[str, Any]
     from rxddbstream.protocol.pacing import Poll
 
     now = datetime.now(UTC)
-    position = position_of(args.start, now)
+    position = position_of(args.start, now)  # for the note alone: what counts is the service's clock
     if isinstance(position, AtTime) and now - position.time > RETENTION:
         note(f"rxddbstream: DynamoDB keeps changes for 24 hours; --start {args.start} is longer ago")
     checkpoint = getattr(args, "checkpoint", None)
     return {
-        "start": position.time if isinstance(position, AtTime) else args.start,
+        "start": start_of(args.start),
         "follow": not args.until_end,
         "checkpoints": SqliteCheckpoints(checkpoint) if checkpoint else None,
         "on_gap": "skip",
@@ -95,15 +94,19 @@ def for_a_while(source: Observable[T], args: Namespace) -> Observable[T]:
     return source if args.seconds is None else source.pipe(take_with_time(args.seconds))
 
 
-def position_of(text: str, now: datetime) -> Position:
+def start_of(text: str) -> Start:
     """What people type: a time without an offset is local time."""
-    start: str | datetime = text
-    with contextlib.suppress(ValueError):
-        start = datetime.fromisoformat(text)
     try:
-        if isinstance(start, datetime) and start.tzinfo is None:
-            start = start.astimezone()
-        return resolve(start, now)
+        start = datetime.fromisoformat(text)
+    except ValueError:
+        return text
+    return start if start.tzinfo is not None else start.astimezone()
+
+
+def position_of(text: str, now: datetime) -> Position:
+    """The position that it stands for, by our clock."""
+    try:
+        return resolve(start_of(text), now, CLOCKS_DIFFER)
     except ConfigurationError as error:
         reason = re.sub(r"^.*?(?= is not | lies )", "", str(error))
     except (ValueError, OverflowError):  # of a date's local time

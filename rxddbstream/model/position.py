@@ -59,18 +59,26 @@ Position: TypeAlias = Latest | TrimHorizon | AtTime | After
 Start: TypeAlias = str | datetime | timedelta
 """What people write: `"latest"`, `"trim_horizon"`, a point in time, or how long ago."""
 
+CLOCKS_DIFFER = timedelta(minutes=5)
+"""How far ours may be from the service's clock: it refuses a signature that is further off.
+
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-troubleshooting.html
+"""
+
 _UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?[dhms])+")
 _PART = re.compile(r"(\d+(?:\.\d+)?)([dhms])")
 
 
-def resolve(start: Start, now: datetime) -> Position:
+def resolve(start: Start, now: datetime, tolerance: timedelta = timedelta(0)) -> Position:
     """Turn `start` into a position.
 
     Args:
         start: `"latest"`, `"trim_horizon"` (or `"trim-horizon"`), an aware datetime, a timedelta,
             or text: an ISO 8601 time with its offset, or a duration such as `"15m"` or `"2h30m"`.
-        now: an aware datetime, for what is relative.
+        now: the service's time, an aware datetime; what is relative goes back from there.
+        tolerance: a time that is ahead of that by no more than this means `now`: whoever wrote it read
+            another clock.
 
     Raises:
         ConfigurationError: it is none of these, or lies in the future.
@@ -86,12 +94,12 @@ def resolve(start: Start, now: datetime) -> Position:
             return TrimHorizon()
     try:
         start = _parse(start.strip()) if isinstance(start, str) else start
-        return _resolve_time(now - start if isinstance(start, timedelta) else start, now)
+        return _resolve_time(now - start if isinstance(start, timedelta) else start, now, tolerance)
     except OverflowError:
         raise ConfigurationError(f"start={start!r} lies beyond the calendar") from None
 
 
-def _resolve_time(start: object, now: datetime) -> AtTime:
+def _resolve_time(start: object, now: datetime, tolerance: timedelta) -> AtTime:
     if not isinstance(start, datetime):
         raise ConfigurationError(
             f"start={start!r} is not a position: use 'latest', 'trim_horizon', an aware datetime "
@@ -102,9 +110,9 @@ def _resolve_time(start: object, now: datetime) -> AtTime:
             f"start={start.isoformat()} has no time zone: write it with its offset, "
             "or as datetime(..., tzinfo=timezone.utc)"
         )
-    if start > now:
+    if start - now > tolerance:
         raise ConfigurationError(f"start={start.isoformat()} lies in the future")
-    return AtTime(start.astimezone(UTC))
+    return AtTime(min(start, now).astimezone(UTC))
 
 
 def duration(text: str) -> timedelta | None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Generator
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 
 from reactivex import abc
@@ -21,7 +21,7 @@ from reactivex.disposable import Disposable
 
 from rxddbstream.aws.client import StreamClient
 from rxddbstream.errors import IteratorTrimmed, ShardNotFound, StreamDisabled, StreamNotFound
-from rxddbstream.model.position import TrimHorizon, resolve
+from rxddbstream.model.position import CLOCKS_DIFFER, TrimHorizon, resolve
 from rxddbstream.model.shard import Shard
 from rxddbstream.protocol.beginning import Beginning
 from rxddbstream.protocol.lineage import Lineage
@@ -72,7 +72,7 @@ class Discovery:
     def run(self, scheduler: abc.SchedulerBase) -> abc.DisposableBase:
         """Make the first step at once, so that "latest" means the moment of subscribing."""
         observer = self._observer
-        discover = self._discover(self._calls.now(), scheduler.now)
+        discover = self._discover(self._calls.now())
         self._stepper = Stepper(discover, scheduler, observer.on_completed, observer.on_error)
         self._stepper.start()
         return Disposable(self._dispose)
@@ -86,15 +86,14 @@ class Discovery:
             self._lineage.end(shard.id, short=short)
         self._stepper.wake()
 
-    def _discover(self, subscribed: float, subscribed_at: datetime) -> Generator[Wait, None, None]:
+    def _discover(self, subscribed: float) -> Generator[Wait, None, None]:
         """The whole coroutine.
 
         Args:
             subscribed: when it began, by the clock of the calls.
-            subscribed_at: the same by the scheduler's.
         """
         try:
-            yield from self._begin(subscribed, subscribed_at)
+            yield from self._begin(subscribed)
             yield from self._watch()
             # on_completed may release more; disposing closes the outlet, after that.
             yield from self._calls.until_answered(self._outlet.flush)
@@ -104,12 +103,14 @@ class Discovery:
             self._outlet.close()
             raise
 
-    def _begin(self, subscribed: float, subscribed_at: datetime) -> Generator[Wait, None, None]:
+    def _begin(self, subscribed: float) -> Generator[Wait, None, None]:
         calls, outlet = self._calls, self._outlet
         yield from calls.connect(self._find)
-        asked = resolve(self._options.start, subscribed_at)
         kept = yield from calls.until_answered(partial(outlet.load, calls.client))
         shards, listed_at, listed = yield from calls.list_all()
+        # By the service's clock: ours may be off.
+        subscribed_at = listed_at - timedelta(seconds=listed - subscribed)
+        asked = resolve(self._options.start, subscribed_at, CLOCKS_DIFFER)
         beginning = Beginning.of(asked, kept, shards, listed_at)
         if not self._stepper.in_first_step:
             beginning = beginning.answered_late(timedelta(seconds=listed - subscribed))

@@ -95,7 +95,7 @@ def changes(
         stream: a table's name or ARN, or a stream's ARN.
         start: `"latest"`: what is written after `subscribe` has returned, however late the service answers.
             `"trim_horizon"`: all that it still has, which is up to 24 hours. An aware datetime, or a
-            timedelta (so long ago): what was written since.
+            timedelta (so long ago): what was written since. All of them are told by the service's clock.
         follow: False completes once all that was written before subscribing was delivered.
         checkpoints: where to keep how far the consumer has come: `MemoryCheckpoints()`,
             `SqliteCheckpoints(path)`, `DynamoDBCheckpoints(table, consumer=...)` or one's own. A

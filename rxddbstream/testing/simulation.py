@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from threading import Lock
 from typing import Any, Literal, TypeAlias
 
+from botocore.exceptions import ClientError
 from reactivex import abc
 
 from rxddbstream.testing.client import PARAMETERS, Answer, SimulatedClient
@@ -50,6 +51,8 @@ class SimulatedStream:
         supports_shard_filter: False: ShardFilter goes unnoticed, as where it is not known.
         supports_at_timestamp: False: AT_TIMESTAMP is refused with a ValidationException.
         whole_second_times: whether the records' creation times are cut to the second.
+        ahead: how far the service's clock is ahead of the scheduler's, or behind, where it is negative;
+            each answer has it, in whole seconds, as AWS's have. None: the same clock, and no answer has it.
         faults: how often calls fail.
 
     Attributes:
@@ -83,6 +86,7 @@ class SimulatedStream:
         supports_shard_filter: bool = True,
         supports_at_timestamp: bool = True,
         whole_second_times: bool = False,
+        ahead: timedelta | None = None,
         faults: Faults | None = None,
     ) -> None:
         self._scheduler = scheduler
@@ -91,6 +95,7 @@ class SimulatedStream:
         self._listing_delay = timedelta(seconds=listing_delay)
         self._retention = retention
         self._whole_second_times = whole_second_times
+        self._ahead = ahead
         settings = Settings(
             page_size=page_size,
             listing_page_size=listing_page_size,
@@ -279,15 +284,24 @@ class SimulatedStream:
             outcome = script.popleft() if script else self._faults.draw(operation)
             if isinstance(outcome, str):
                 outcome = client_error(outcome, operation)
-            if isinstance(outcome, Exception):
-                raise outcome
-            if outcome is None:
-                outcome = self._service.answer(operation, arguments, now)
-            return {**outcome, "ResponseMetadata": metadata()}
+            answered = metadata(at=None if self._ahead is None else now)
+            try:
+                if isinstance(outcome, Exception):
+                    raise outcome
+                if outcome is None:
+                    outcome = self._service.answer(operation, arguments, now)
+            except ClientError as error:
+                error.response.setdefault("ResponseMetadata", answered)["HTTPHeaders"] = answered[
+                    "HTTPHeaders"
+                ]
+                raise
+            return {**outcome, "ResponseMetadata": answered}
 
     def _now(self) -> datetime:
         """The time, which never goes back: a wall clock does, and records are searched by time."""
         now = datetime.now(UTC) if self._scheduler is None else self._scheduler.now
+        if self._ahead is not None:
+            now = now.astimezone(UTC) + self._ahead
         self._latest = max(self._latest, now)
         return self._latest
 

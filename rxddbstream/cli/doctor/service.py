@@ -87,7 +87,7 @@ def check_clock(reached: Reached) -> Finding:
     text = f"{_length(off)} {'ahead of' if ahead > timedelta() else 'behind'} the service's"
     advice = "Set this machine's clock by the network's time, on Linux with: timedatectl set-ntp true"
     if off <= CLOCK_IS_REFUSED:
-        return Finding("warn", "clock", f"{text}; a start such as 15m is off by as much", advice)
+        return Finding("warn", "clock", f"{text}; AWS refuses calls beyond 5 min", advice)
     return Finding("fail", "clock", f"{text}; AWS refuses calls that are more than 5 min off", advice)
 
 
