@@ -6,7 +6,7 @@ https://boto3.amazonaws.com/v1/documentation/api/latest/guide/clients.html#multi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
@@ -15,7 +15,6 @@ import botocore.exceptions as botocore_errors
 
 from rxddbstream.aws.errors import explain
 from rxddbstream.errors import DecodeError, MalformedAnswer, ShardNotFound, StreamError, StreamNotFound
-from rxddbstream.model.change import Change
 from rxddbstream.model.messages import Iterator, Records
 from rxddbstream.model.position import After, AtTime, Latest, Position, TrimHorizon
 from rxddbstream.model.record import EncodedRecord
@@ -108,8 +107,11 @@ class StreamClient:
             "get_records", arguments, f"reading shard {shard_id} of {self.arn}", ShardNotFound
         )
         records = answer.get("Records")
-        if records and not _has_a_place(records[-1]):
-            raise MalformedAnswer(f"a record of shard {shard_id} of {self.arn} has no sequence number")
+        if records and not _have_places(records):
+            raise DecodeError(
+                f"a record of shard {shard_id} of {self.arn} has no sequence number, a string of digits: "
+                "what answers there is no DynamoDB Streams, or a double that leaves it out"
+            )
         return Records(records, answer.get("NextShardIterator"), answered_at)
 
     def _ask(
@@ -146,11 +148,14 @@ class StreamClient:
         return answered_at
 
 
-def _has_a_place(record: Mapping[str, Any] | EncodedRecord) -> bool:
-    # Without it there is no going on after an iterator has expired; the last one of a page is used.
+def _have_places(records: Sequence[Mapping[str, Any] | EncodedRecord]) -> bool:
+    # Without one there is no going on behind a checkpoint, or after an iterator has expired. Where speed
+    # counts the last one has to do, which is used most.
+    to_check = records[-1:] if isinstance(records[0], EncodedRecord) else records
     try:
-        return Change(record, "").sequence_number.isdecimal()
-    except (DecodeError, AttributeError):
+        numbers = [record.get("dynamodb", {}).get("SequenceNumber", "") for record in to_check]
+        return all(number.isdecimal() for number in numbers)
+    except AttributeError:
         return False
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from rxddbstream.errors import DecodeError
 from rxddbstream.model.origin import Origin
 from rxddbstream.model.record import NO_DETAIL, Detail, EncodedRecord, Fields, Image, fields_of, image_of
+from rxddbstream.model.times import FIRST_SECOND, LAST_SECOND
 
 _UNREAD: Any = object()  # an image that nobody has asked for; None says that there is none
 
@@ -98,13 +99,19 @@ class Change:
         """When the change was made, an aware datetime in UTC; approximate, whole seconds on some services.
 
         Raises:
-            DecodeError: the record has no time.
+            DecodeError: the record has no time, or one that is not in seconds since the epoch.
         """
         created_at: datetime | float | None = self._detail.created_at
         if created_at is None:
             raise DecodeError(f"{place_of(self)} has no time")
         if not isinstance(created_at, datetime):
-            return datetime.fromtimestamp(created_at, UTC)
+            try:
+                return datetime.fromtimestamp(created_at, UTC)
+            except (ValueError, OverflowError, OSError, TypeError):
+                raise DecodeError(
+                    f"{place_of(self)} has the time {created_at!r}: DynamoDB Streams has seconds since the "
+                    "epoch, and milliseconds lie beyond the calendar"
+                ) from None
         # A datetime without a zone comes from stand-ins alone, and they mean UTC.
         return created_at.astimezone(UTC) if created_at.tzinfo else created_at.replace(tzinfo=UTC)
 
@@ -113,10 +120,12 @@ class Change:
         """`created_at` in seconds since the epoch.
 
         Raises:
-            DecodeError: the record has no time.
+            DecodeError: as for `created_at`.
         """
         created_at = self._detail.created_at
-        return created_at if type(created_at) is float else self.created_at.timestamp()
+        if type(created_at) is float and FIRST_SECOND <= created_at <= LAST_SECOND:
+            return created_at
+        return self.created_at.timestamp()
 
     @property
     def has_time(self) -> bool:
@@ -186,13 +195,30 @@ class Change:
             keys: object = dict(self.keys)
         except DecodeError:
             keys = self.record.get("dynamodb", {}).get("Keys")
-        time = self.created_at.isoformat() if self.has_time else "an unknown time"
+        try:
+            time = self.created_at.isoformat()
+        except DecodeError:
+            time = "an unknown time"
         return f"<Change {self.event_name} {keys} at {time}>"
 
     def _repr_html_(self) -> str:
         from rxddbstream.model.html import html
 
         return html(self)
+
+
+def is_ahead(change: Change) -> bool:
+    """Whether a change says that it was made after the answer that had it: then its time says nothing.
+
+    Raises:
+        DecodeError: as for `Change.created_at`.
+    """
+    return change.origin is not None and change.timestamp > change.origin.latest
+
+
+def sound_time(changes: Iterable[Change]) -> datetime | None:
+    """When the first change was made that says so, and was not made after the answer that had it."""
+    return next((change.created_at for change in changes if change.has_time and not is_ahead(change)), None)
 
 
 def place_of(change: Change) -> str:

@@ -7,6 +7,7 @@ it for the watermark. So neither side imports the other.
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from typing import Protocol
 
 
@@ -48,14 +49,17 @@ class Origin:
         event_time: how far the whole subscription has come; None in a test of a single shard.
         current: the change that is being delivered; set by whoever delivers.
         done: the last change whose `on_next` has returned; set by whoever delivers.
+        latest: when the changes in hand can have been made at the latest, in seconds since the epoch: no
+            change is made after the answer that has it.
     """
 
-    __slots__ = ("current", "done", "event_time")
+    __slots__ = ("current", "done", "event_time", "latest")
 
     def __init__(self, event_time: EventTime | None = None) -> None:
         self.event_time = event_time
         self.current: Numbered | None = None
         self.done: Numbered | None = None
+        self.latest = inf
 
     def hold(self, change: Numbered) -> bool:
         """Keep a change from being checkpointed until it is released; False when it is too late for that."""

@@ -10,6 +10,9 @@ Seconds: TypeAlias = float | timedelta
 """How long, as people may give it: seconds, or a timedelta."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+FIRST_SECOND, LAST_SECOND = -62_135_596_800.0, 253_402_300_799.0
+"""Of the calendar, in seconds since the epoch; times in milliseconds are beyond it."""
+
 END_OF_TIME = 1 << 80
 """In microseconds, later than any."""
 

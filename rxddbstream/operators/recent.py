@@ -1,5 +1,7 @@
 """What came of late, by a clock that the changes' own times wind: it stands at the newest of them.
 
+A time ahead of the answer that had it does not wind it: it would stand there, and nothing would go any more.
+
 A change that comes from a shard that lags behind is as recent as any other that comes now. So whatever
 came earlier goes earlier, and to add and to drop costs the same however much is kept.
 """
@@ -13,7 +15,7 @@ from math import inf
 from typing import Generic, TypeVar
 
 from rxddbstream.errors import ConfigurationError
-from rxddbstream.model.change import Change
+from rxddbstream.model.change import Change, is_ahead
 from rxddbstream.model.times import Seconds
 
 K = TypeVar("K", bound=Hashable)
@@ -53,7 +55,7 @@ class Recent(Generic[K]):
         Returns:
             the keys that have gone.
         """
-        if self._ttl < inf and change.has_time:
+        if self._ttl < inf and change.has_time and not is_ahead(change):
             self._now = max(self._now, change.timestamp)
         return self._drop()
 

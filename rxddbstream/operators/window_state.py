@@ -82,6 +82,8 @@ class Windowing(Generic[K, R]):
             if origin is not self._newest:
                 self._meet(origin)
             time = change.timestamp
+            if origin is not None and time > origin.latest:
+                time = origin.latest  # else its window would stay open for as long as the time lies ahead
             took = self._windows.add(self._key(change), time, change, change.shard_id)
             if took:
                 self._handle(took, change)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from rxddbstream.model.position import AtTime, Latest, Position
-from rxddbstream.model.shard import Shard
+from rxddbstream.model.shard import RETENTION, Shard
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +95,22 @@ class Beginning:
     def last_answer(self, shard_id: str, now: datetime) -> datetime:
         """Until when nothing of the shard was lost unseen: when it was last answered of, or now."""
         return self.last_answers.get(shard_id, now)
+
+    def read_up_to(self, position: Position) -> datetime | None:
+        """Up to when there is nothing to read of a shard that begins there; None when that is not known."""
+        match self.fixed(position):
+            case AtTime(time):
+                return time
+            case _:
+                return None
+
+    def lag(self, shard_id: str, read_up_to: datetime | None, now: datetime) -> float:
+        """How many seconds a shard is behind of which nothing was read yet.
+
+        Where nothing is known of it, that is since the run before; without one, all that the service keeps.
+        """
+        since = read_up_to or self.last_answers.get(shard_id) or now - RETENTION
+        return max(0.0, (now - since).total_seconds())
 
     @property
     def latest(self) -> AtTime:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import dropwhile
 
-from rxddbstream.model.change import Change
+from rxddbstream.model.change import Change, is_ahead
 from rxddbstream.model.position import AtTime
 
 
@@ -23,7 +23,7 @@ class End:
 
 @dataclass(slots=True)
 class Bounds:
-    """The bounds of one shard's reading. A change without a time is always within.
+    """The bounds of one shard's reading. A change without a time to go by is always within.
 
     Attributes:
         not_before: leave out what is older, until the first change that is not; None: nothing.
@@ -37,9 +37,7 @@ class Bounds:
         """What of a page is within the bounds, and whether the rest of the shard is beyond them."""
         start = self.not_before
         if start is not None:
-            changes = list(
-                dropwhile(lambda change: change.has_time and not start.includes(change.created_at), changes)
-            )
+            changes = list(dropwhile(lambda change: _is_before(start, change), changes))
             if changes:
                 self.not_before = None  # a shard is in order of time: the rest is newer
         # A look at the last one is enough for most pages: it is the newest.
@@ -50,5 +48,13 @@ class Bounds:
         return changes, False
 
 
+def _is_before(start: AtTime, change: Change) -> bool:
+    return _has_sound_time(change) and not start.includes(change.created_at)
+
+
 def _is_after(time: datetime, change: Change) -> bool:
-    return change.has_time and change.created_at > time
+    return _has_sound_time(change) and change.created_at > time
+
+
+def _has_sound_time(change: Change) -> bool:
+    return change.has_time and not is_ahead(change)

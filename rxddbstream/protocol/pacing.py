@@ -27,10 +27,10 @@ class Poll:
     """How often shards are asked for records.
 
     A page with records is followed by the next call at once. An empty one is followed by a wait
-    of `fastest`, which grows up to `slowest` while the shard stays quiet.
+    of `fastest`, which doubles up to `slowest` each time that the shard has been quiet for twice as long.
 
     Attributes:
-        fastest: seconds to wait after the first empty page.
+        fastest: seconds to wait after an empty page of a shard that had a change just now.
         slowest: seconds to wait at most.
         calls_per_second: GetRecords calls a second for all shards together; None is no limit. Shards that
             are behind come first.
@@ -57,7 +57,7 @@ class Poll:
                 raise ConfigurationError(f"poll: {name} must be positive, not {value}")
 
     def after_empty_pages(self, count: int) -> float:
-        """Seconds to wait after `count` empty pages in a row; none after a page with records."""
+        """Seconds to wait after an empty page, once the wait has doubled `count - 1` times; for 0, none."""
         if count == 0:
             return 0.0
         # The exponent is bounded: a shard that is idle for a day must not overflow a float.

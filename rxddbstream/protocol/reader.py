@@ -41,7 +41,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from enum import Enum, auto
 
-from rxddbstream.model.change import Change
+from rxddbstream.model.change import Change, sound_time
 from rxddbstream.model.events import Gap
 from rxddbstream.model.messages import (
     Answer,
@@ -88,14 +88,15 @@ class ShardReader:
         beginning: where the run begins.
         now: the service's time; by default that of the run's first listing.
         end: where a bounded read ends; None reads on.
+        read_up_to: up to when nothing of the shard is left to read; by default, what the position says of it.
         origin: what the changes get; see `Change`.
 
     Attributes:
         stopped_short: whether a bounded read ended before the shard did.
         last_answer: the service's time of the last answer that brought or promised records; at first, until
             when nothing of the shard was lost.
-        lag: how many seconds the last change was behind the service's time when it was read; 0.0 when the
-            last answer was empty.
+        lag: how many seconds the last change was behind the service's time when it was read; 0.0 once the
+            shard has nothing new. Before its tip was seen, how long ago that was up to which it is read.
 
     >>> from datetime import UTC
     >>> noon = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -112,6 +113,7 @@ class ShardReader:
         *,
         now: datetime | None = None,
         end: End | None = None,
+        read_up_to: datetime | None = None,
         origin: Origin | None = None,
     ) -> None:
         self.shard = shard
@@ -130,8 +132,9 @@ class ShardReader:
         self._last_read = position.sequence_number if isinstance(position, After) else None
         self._now = now or beginning.listed_at
         self.last_answer = beginning.last_answer(shard.id, self._now)
-        self.lag = 0.0
-        self._tip = Tip(seen=isinstance(position, Latest))
+        read_up_to = read_up_to or beginning.read_up_to(position)
+        self.lag = beginning.lag(shard.id, read_up_to, self._now)
+        self._tip = Tip(self._now if isinstance(position, Latest) else read_up_to, self._now)
         self._doubt = Doubt()
         self._gap_was_told = False
 
@@ -141,9 +144,14 @@ class ShardReader:
         return self.state is State.ENDED
 
     @property
-    def idle_pages(self) -> int:
-        """Empty pages in a row, as far as they say that the shard is quiet; what pacing goes by."""
-        return self._tip.idle_pages(is_end=self.shard.is_closed or self._may_stop)
+    def idle_steps(self) -> int:
+        """How far the wait between two calls has grown; see `Tip.idle_steps`."""
+        return self._tip.idle_steps(in_a_hurry=self.shard.is_closed or self._may_stop)
+
+    @property
+    def is_at_tip(self) -> bool:
+        """Whether the reading was at the shard's tip, by the last answer."""
+        return self._tip.is_seen
 
     @property
     def doubts(self) -> int:
@@ -153,7 +161,12 @@ class ShardReader:
     @property
     def quiet_until(self) -> datetime | None:
         """Until when the shard is known to have had nothing new; None while it may just seem so."""
-        return self._tip.quiet_until(self.last_answer)
+        return self.last_answer if self._tip.is_quiet else None
+
+    @property
+    def read_up_to(self) -> datetime | None:
+        """Up to when nothing of the shard is left to read; None while that is not known."""
+        return self._tip.read_up_to
 
     @property
     def may_be_refused(self) -> bool:
@@ -257,22 +270,29 @@ class ShardReader:
         else:
             self.state = State.ENDED
         if not answer.records:
-            self.lag = 0.0
-            self._tip.empty_page(answer.answered_at)
-            if self._tip.is_reached and self._may_stop and not self.shard.is_closed:
+            self._receive_empty_page(answer.answered_at)
+            if self._tip.is_end and self._may_stop and not self.shard.is_closed:
                 self._stop_short()
             return None
-        self._tip.records()
         shard_id, origin = self.shard.id, self._origin
+        origin.latest = (answer.answered_at + SERVICE_TIME_RESOLUTION).timestamp()
         changes = [Change(record, shard_id, origin) for record in answer.records]
-        last = changes[-1]
-        self.lag = (answer.answered_at - last.created_at).total_seconds() if last.has_time else 0.0
-        self._last_read = last.sequence_number
+        first, last = sound_time(changes), sound_time(reversed(changes))
+        self._tip.records(first, last, answer.answered_at)
+        self.lag = 0.0 if last is None else (answer.answered_at - last).total_seconds()
+        self._last_read = changes[-1].sequence_number
         self._position = After(self._last_read)
         changes, is_beyond = self._bounds.cut(changes)
         if is_beyond:
             self._stop_short()
         return Page(shard_id, changes, origin) if changes else None
+
+    def _receive_empty_page(self, answered_at: datetime) -> None:
+        self._tip.empty_page(answered_at)
+        if self._tip.is_quiet:
+            self.lag = 0.0
+        elif not self._tip.is_seen:
+            self.lag = self._beginning.lag(self.shard.id, self._tip.read_up_to, answered_at)
 
     def _receive_listed(self, listed: Listed) -> Gap | None:
         self._looked_up_to = listed.after if listed.shard is None else None

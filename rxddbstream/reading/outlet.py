@@ -147,7 +147,7 @@ class LocalOutlet:
 
     def open(self, ready: Sequence[Ready]) -> None:
         # All of them, before any is read: else the first one's watermark would run off alone.
-        self._progress.opened(ready, self._subscription.beginning)
+        self._progress.opened(ready, self._subscription.beginning, self._client.answered_at)
         for each in ready:
             found = pages(self._subscription, each)
             self._observer.on_next(

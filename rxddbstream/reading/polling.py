@@ -15,7 +15,7 @@ from reactivex.disposable import CompositeDisposable, Disposable, MultipleAssign
 
 from rxddbstream.checkpoints.frontier import Frontier
 from rxddbstream.errors import TransientError
-from rxddbstream.model.change import Change
+from rxddbstream.model.change import Change, sound_time
 from rxddbstream.model.events import Gap, ShardClosed, ShardOpened
 from rxddbstream.model.messages import Answer, GetIterator, GetRecords, Iterator, LookUp, Request
 from rxddbstream.model.origin import Origin
@@ -91,6 +91,7 @@ class _Poller:
             subscription.beginning,
             now=now,
             end=options.end,
+            read_up_to=subscription.progress.read_up_to(shard.id),
             origin=origin,
         )
 
@@ -127,7 +128,8 @@ class _Poller:
         if not isinstance(reader.next_request(), GetRecords):
             self._call()
         elif not subscription.progress.must_wait(reader.shard.id, lambda: self._schedule(0.0)):
-            subscription.turns.take(self._call, reader.lag)
+            # What is unknown to be behind comes no sooner than what is known to be.
+            subscription.turns.take(self._call, reader.lag if reader.read_up_to is not None else 0.0)
 
     def _call(self) -> None:
         if self._next_tick.is_disposed:
@@ -191,6 +193,8 @@ class _Poller:
                 return
         elif reader.quiet_until is not None:
             self._subscription.progress.caught_up(reader.shard.id, reader.quiet_until)
+        elif isinstance(request, GetRecords):
+            self._subscription.progress.behind(reader.shard.id, reader.lag)
         if self._next_tick.is_disposed:
             return
         if self._last_change is None:
@@ -223,9 +227,7 @@ class _Poller:
             return  # stopped in the middle: no window may close without the rest, and be kept as emitted
         if self._subscription.writer is not None:
             self._subscription.writer.delivered(len(page.changes))
-        self._subscription.progress.read(
-            page.shard_id, last.created_at if last.has_time else None, self._reader.lag
-        )
+        self._subscription.progress.read(page.shard_id, sound_time(reversed(page.changes)), self._reader.lag)
 
     def _delay_after(self, request: Request, answer: Answer) -> float:
         subscription, reader = self._subscription, self._reader
@@ -238,17 +240,16 @@ class _Poller:
         if isinstance(answer, Iterator):
             wait = subscription.options.poll.fastest  # behind "latest" there is nothing yet
         elif isinstance(request, GetRecords):
-            wait = subscription.options.poll.after_empty_pages(reader.idle_pages)
+            wait = subscription.options.poll.after_empty_pages(reader.idle_steps)
         else:
             wait = 0.0
         if wait and self._last_change is None:
             # Thousands may be opened at once, most of them idle: none is in a hurry before its first page.
-            wait = max(
-                wait,
-                min(
-                    subscription.options.poll.slowest, subscription.progress.shards / CALLS_BEFORE_FIRST_PAGE
-                ),
-            )
+            poll = subscription.options.poll
+            share = subscription.progress.shards / CALLS_BEFORE_FIRST_PAGE
+            if not reader.is_at_tip:
+                share *= wait / poll.fastest
+            wait = max(wait, min(poll.slowest, share))
         return wait
 
     def _retry(self, error: TransientError) -> None:

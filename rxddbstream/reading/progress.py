@@ -44,8 +44,12 @@ class Progress:
         self._listeners: set[Callable[[float], object]] = set()
         counts.follow(self)  # at last: whoever asks for statistics may do so at once, on another thread
 
-    def opened(self, ready: Iterable[Ready], beginning: Beginning) -> None:
-        """These shards begin to be read; to be told before any of them is."""
+    def opened(self, ready: Iterable[Ready], beginning: Beginning, now: datetime | None = None) -> None:
+        """These shards begin to be read; to be told before any of them is.
+
+        Args:
+            now: the service's time; by default, that of the run's first listing.
+        """
         with self._lock:
             for shard, position, predecessor in ready:
                 at: float | None = None
@@ -54,7 +58,8 @@ class Progress:
                 elif isinstance(position, Latest):
                     at = beginning.latest.time.timestamp() - SETTLING
                 self._watermark.opened(shard.id, predecessor, at)
-                self._lag[shard.id] = 0.0
+                read_up_to = _time(self._watermark.progress(shard.id))
+                self._lag[shard.id] = beginning.lag(shard.id, read_up_to, now or beginning.listed_at)
         self._pass_on()
 
     def read(self, shard_id: str, created_at: datetime | None, lag: float) -> None:
@@ -71,6 +76,16 @@ class Progress:
             self._lag[shard_id] = 0.0
             self._watermark.caught_up(shard_id, answered_at.timestamp())
         self._pass_on()
+
+    def behind(self, shard_id: str, lag: float) -> None:
+        """There was an empty page, which says nothing of the shard's tip."""
+        with self._lock:
+            self._lag[shard_id] = lag
+
+    def read_up_to(self, shard_id: str) -> datetime | None:
+        """Up to when nothing is left to read of a shard; at first, as far as that of its parent was read."""
+        with self._lock:
+            return _time(self._watermark.progress(shard_id))
 
     def ended(self, shard_id: str, expects_children: bool) -> None:
         """The shard was read to its end."""
@@ -157,7 +172,7 @@ class Progress:
         """Up to which creation time all changes have been read."""
         with self._lock:
             value = self._watermark.value
-        return None if value is None else EPOCH + timedelta(seconds=value)
+        return _time(-inf if value is None else value)
 
     def _pass_on(self) -> None:
         """Pass the watermark on to who listens, and let shards go on that it has caught up with."""
@@ -175,3 +190,7 @@ class Progress:
             go_on()
         for listener in listeners:
             listener(reached)
+
+
+def _time(seconds: float) -> datetime | None:
+    return None if seconds == -inf else EPOCH + timedelta(seconds=seconds)

@@ -21,7 +21,8 @@ class Statistics(NamedTuple):
         retries: calls of any kind that failed and were, or will be, made again.
         late: changes that came to a window operator after all of their windows had closed.
         lag: by the ID of each shard being read, how many seconds the last change was behind the service's
-            time when it was read; 0.0 when the last answer was empty.
+            time when it was read; 0.0 once the shard has nothing new. An empty answer says that only at the
+            shard's tip: until that was seen, the time since the last change, or since the start.
         watermark: up to which creation time all changes have been read; None before that is known.
     """
 

@@ -140,6 +140,10 @@ class Watermark:
         """Where the shard would let the watermark go; minus infinity where its progress is unknown."""
         return self._shards[shard_id].reach
 
+    def progress(self, shard_id: str) -> float:
+        """Up to when the shard has been read; minus infinity where that is unknown."""
+        return self._shards[shard_id].progress
+
     def ahead(self, shard_id: str) -> float:
         """Seconds that a shard is ahead of the watermark, which is how much it adds to open windows.
 

@@ -28,6 +28,7 @@ from rxddbstream.errors import (
     ConfigurationError,
     ConnectionLost,
     CredentialsError,
+    DecodeError,
     IteratorExpired,
     IteratorTrimmed,
     MalformedAnswer,
@@ -311,9 +312,14 @@ def test_an_answer_without_its_iterator_is_malformed(answer: dict[str, Any]) -> 
         {"dynamodb": {"SequenceNumber": "x1"}},
     ],
 )
-def test_a_page_whose_last_record_has_no_sequence_number_is_malformed(record: dict[str, Any]) -> None:
-    with pytest.raises(MalformedAnswer, match=f"a record of shard {SHARD} of .* has no sequence number"):
-        client_of({"Records": [record]})[0].get_records(SHARD, "iterator")
+@pytest.mark.parametrize("is_last", [True, False])
+def test_a_record_without_a_sequence_number_is_an_error_that_no_other_try_would_mend(
+    record: dict[str, Any], is_last: bool
+) -> None:
+    sound = {"dynamodb": {"SequenceNumber": NUMBER}}
+    records = [sound, record] if is_last else [record, sound]
+    with pytest.raises(DecodeError, match=f"a record of shard {SHARD} of .* has no sequence number"):
+        client_of({"Records": records})[0].get_records(SHARD, "iterator")
 
 
 CUT_BODIES = [b"", b"{", b'{"StreamDescription": {"Sha', b'{"ShardIterator": "', b'{"Records": [{']

@@ -26,7 +26,6 @@ from rxddbstream.windows.folds import Fold
 
 MINUTE = 60.0
 DAY = 86_400.0
-_HOUR = 3600.0
 _SCATTER = 7919  # a prime: neighbours have different keys, and as many as there are keys in a row differ
 
 
@@ -48,11 +47,11 @@ class BacklogShard:
 
 
 class Backlog:
-    """A stream of open shards that were written to until now, and are still.
+    """A stream of open shards that were written to until now.
 
     Args:
         records: how many there are in all.
-        ends_at: when it ends; each shard has one more record, written an hour later.
+        ends_at: when it ends.
         seconds: how long it took to be written.
         shards: how many.
         keys: how many items there are; each has as many records as the others.
@@ -77,7 +76,6 @@ class Backlog:
         self.records = records
         self.shards = _shards(records, shards, spread, *pages)
         self._begins_at = math.floor(ends_at - seconds)
-        self._ends_at = ends_at
         self._seconds = seconds
         self._keys = keys
         self._by_id = {shard.id: shard for shard in self.shards}
@@ -126,8 +124,6 @@ class Backlog:
         shard, begin = self._by_id[shard_id], int(place)
         end = min(begin + shard.page, shard.records)
         found = self.records_of(shard, begin, end)
-        if end == shard.records:
-            found.append(self._record(shard, end, self._ends_at + _HOUR))
         self._note(shard_id, self.time_of(shard, end - 1))
         return {"Records": found, "NextShardIterator": f"{shard_id}|{end}"}
 

@@ -320,7 +320,7 @@ def test_a_fold_that_raises_ends_the_stream_with_its_error(scheduler, windower, 
 
 def test_two_streams_close_their_windows_by_the_slower_one(scheduler):
     fast, slow = SimulatedStream("fast", scheduler=scheduler), SimulatedStream("slow", scheduler=scheduler)
-    slow.script("GetRecords", None, *["ThrottlingException"] * 12)
+    slow.script("GetRecords", None, *["ThrottlingException"] * 40)  # some 330 s
     results = []
     both = reactivex.merge(changes_of(fast, scheduler), changes_of(slow, scheduler))
     slow.put("a")
@@ -330,7 +330,7 @@ def test_two_streams_close_their_windows_by_the_slower_one(scheduler):
         slow.put("c")
         scheduler.advance_by(60)
         assert results == []
-        scheduler.advance_by(200)
+        scheduler.advance_by(900)
 
     assert [result.value for result in results] == [3]
 

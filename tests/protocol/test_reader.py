@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rxddbstream.errors import DecodeError
 from rxddbstream.model.events import Gap
 from rxddbstream.model.messages import (
     Answer,
@@ -28,7 +29,7 @@ from rxddbstream.protocol.beginning import Beginning
 from rxddbstream.protocol.bounds import End
 from rxddbstream.protocol.doubt import CUT_ANSWERS_BELIEVED, DENIALS_BELIEVED
 from rxddbstream.protocol.reader import ProtocolError, ShardReader, State
-from rxddbstream.protocol.tip import EMPTY_PAGES_AT_TIP
+from rxddbstream.protocol.tip import EMPTY_PAGES_AT_END, EMPTY_PAGES_AT_TIP, EMPTY_PAGES_WHEN_NEAR
 
 T0 = datetime(2026, 1, 1, 12, 0, 0, 500_000, tzinfo=UTC)
 OPEN, CLOSED = Shard("s"), Shard("s", None, "500")
@@ -57,10 +58,12 @@ def new_reader(
     *,
     now: datetime | None = None,
     end: End | None = None,
+    read_up_to: datetime | None = None,
     **known: Any,
 ) -> ShardReader:
     position = position or TrimHorizon()
-    return ShardReader(shard, position, beginning_of(position, shard, **known), now=now, end=end)
+    beginning = beginning_of(position, shard, **known)
+    return ShardReader(shard, position, beginning, now=now, end=end, read_up_to=read_up_to)
 
 
 def beginning_of(
@@ -621,15 +624,15 @@ def test_a_page_of_older_changes_alone_delivers_nothing_and_counts_as_read() -> 
     reader.receive(Fault.EXPIRED)
 
     assert reader.next_request() == GetIterator(After("2"))
-    assert reader.idle_pages == 0
+    assert reader.idle_steps == 0
 
 
 # --- bounded reading and the tip ----------------------------------------------------------------
 
 
-def test_a_bounded_read_of_an_open_shard_ends_at_the_tip() -> None:
+def test_a_bounded_read_of_an_open_shard_ends_behind_many_empty_pages() -> None:
     reader = reading(end=End())
-    for _ in range(EMPTY_PAGES_AT_TIP - 1):
+    for _ in range(EMPTY_PAGES_AT_END - 1):
         reader.receive(NOTHING)
     assert not reader.ended
 
@@ -642,13 +645,13 @@ def test_a_bounded_read_up_to_a_later_time_waits_for_it() -> None:
     reader = reading(end=End(at(60)))
     early, late = Records([], "next", at(59)), Records([], "next", at(60))
 
-    feed(reader, [early] * 2 * EMPTY_PAGES_AT_TIP)
+    feed(reader, [early] * 2 * EMPTY_PAGES_AT_END)
     assert not reader.ended
-    assert reader.idle_pages > EMPTY_PAGES_AT_TIP
+    assert reader.idle_steps > 0
     assert numbers(reader.receive(page(1, made=59))) == [1]
 
-    feed(reader, [early] + [late] * (EMPTY_PAGES_AT_TIP - 2))
-    assert (reader.ended, reader.idle_pages) == (False, 0)
+    feed(reader, [early] + [late] * (EMPTY_PAGES_WHEN_NEAR - 2))
+    assert (reader.ended, reader.idle_steps) == (False, 0)
     reader.receive(late)
     assert reader.stopped_short
 
@@ -664,15 +667,35 @@ def test_a_bounded_read_up_to_a_later_time_takes_what_is_there_then() -> None:
 def test_a_page_with_records_is_not_the_tip() -> None:
     reader = reading(end=End())
 
-    feed(reader, [*[NOTHING] * (EMPTY_PAGES_AT_TIP - 1), page(1), *[NOTHING] * (EMPTY_PAGES_AT_TIP - 1)])
+    feed(reader, [*[NOTHING] * (EMPTY_PAGES_AT_END - 1), page(1), *[NOTHING] * (EMPTY_PAGES_WHEN_NEAR - 1)])
 
+    assert not reader.ended
+    reader.receive(NOTHING)
+    assert reader.ended
+
+
+def test_a_change_of_long_ago_is_no_sign_that_the_end_is_near() -> None:
+    reader = reading(end=End())
+    old, empty_pages = Records([record(1, at(0))], "next", at(100)), [Records([], "next", at(100))]
+
+    feed(reader, [old, *empty_pages * (EMPTY_PAGES_AT_END - 1)])
+
+    assert not reader.ended
+
+
+def test_that_the_tip_was_taken_for_seen_does_not_shorten_a_bounded_read() -> None:
+    reader = reading(end=End())
+
+    feed(reader, [empty(number) for number in range(EMPTY_PAGES_AT_END - 1)])
+
+    assert reader.is_at_tip
     assert not reader.ended
 
 
 def test_a_bounded_read_of_a_closed_shard_goes_on_to_its_end() -> None:
     reader = reading(shard=CLOSED, end=End())
 
-    feed(reader, [NOTHING] * 10 * EMPTY_PAGES_AT_TIP)
+    feed(reader, [NOTHING] * 10 * EMPTY_PAGES_AT_END)
 
     assert not reader.ended
     assert numbers(reader.receive(page(500, next_iterator=None))) == [500]
@@ -682,49 +705,155 @@ def test_a_bounded_read_of_a_closed_shard_goes_on_to_its_end() -> None:
 def test_an_unbounded_read_does_not_end_at_the_tip() -> None:
     reader = reading()
 
-    feed(reader, [NOTHING] * 10 * EMPTY_PAGES_AT_TIP)
+    feed(reader, [NOTHING] * 10 * EMPTY_PAGES_AT_END)
 
     assert not reader.ended
+
+
+def empty(seconds: float) -> Records:
+    return Records([], "next", at(seconds))
+
+
+def quiet_after(reader: ShardReader, since: float = 0.0, most: int = 200) -> int | None:
+    """How many empty pages, half a second apart, it takes for the shard to be quiet."""
+    for count in range(1, most):
+        reader.receive(empty(since + count / 2))
+        if reader.quiet_until is not None:
+            return count
+        assert reader.lag > 0 or reader.is_at_tip
+    return None
+
+
+@pytest.mark.parametrize(
+    ("position", "pages"),
+    [
+        (Latest(), 5),
+        (AtTime(at(-5)), 5),
+        (AtTime(at(-11)), EMPTY_PAGES_AT_TIP),
+        (TrimHorizon(), EMPTY_PAGES_AT_TIP),
+        (After("3"), EMPTY_PAGES_AT_TIP),
+    ],
+)
+def test_a_shard_is_quiet_soon_when_its_tip_was_seen_and_else_after_many_empty_pages(
+    position: Position, pages: int
+) -> None:
+    reader = reading(position)
+
+    assert quiet_after(reader) == pages
+    assert reader.lag == 0.0
+
+
+@pytest.mark.parametrize(("age", "pages"), [(9, 5), (11, EMPTY_PAGES_AT_TIP)])
+def test_a_change_that_was_made_just_now_shows_the_tip(age: float, pages: int) -> None:
+    reader = reading()
+    reader.receive(Records([record(1, at(100 - age))], "next", at(100)))
+
+    assert reader.lag == age
+    assert quiet_after(reader, since=100) == pages
+
+
+def test_a_shard_that_goes_on_from_one_at_its_tip_is_there_itself() -> None:
+    assert quiet_after(reading(read_up_to=at(-3))) == 5
+    assert quiet_after(reading(read_up_to=at(-30))) == EMPTY_PAGES_AT_TIP
+
+
+def test_a_change_that_is_older_than_an_empty_page_shows_that_it_was_not_the_tip() -> None:
+    reader = reading(Latest())
+    feed(reader, [empty(seconds) for seconds in range(0, 60, 5)])
+    assert reader.is_at_tip
+
+    reader.receive(Records([record(1, at(20))], "next", at(60)))
+
+    assert not reader.is_at_tip
+
+
+def test_a_change_that_is_newer_than_the_last_empty_page_leaves_the_reading_at_the_tip() -> None:
+    reader = reading(Latest())
+    feed(reader, [empty(0), empty(30)])
+
+    reader.receive(Records([record(1, at(31))], "next", at(60)))
+
+    assert reader.is_at_tip
+
+
+def test_before_the_tip_was_seen_the_lag_grows_over_empty_pages() -> None:
+    reader = reading(AtTime(at(-3600)))
+    assert reader.lag == 3600
+    reader.receive(empty(10))
+    assert reader.lag == 3610
+    assert reading(TrimHorizon()).lag == 24 * 3600
+
+
+# --- times that cannot be ---------------------------------------------------------------------
+
+
+def test_a_time_ahead_of_the_answer_says_nothing_of_how_far_the_shard_was_read() -> None:
+    reader = reading()
+    reader.receive(Records([record(1, at(0)), record(2, at(3600))], "next", at(100)))
+
+    assert (reader.lag, reader.read_up_to) == (100, at(0))
+
+
+def test_a_bounded_read_goes_past_a_time_ahead_of_the_answer() -> None:
+    reader = reading(end=End())
+
+    records = [record(1, at(0)), record(2, at(3600)), record(3, at(0))]
+    assert numbers(reader.receive(Records(records, "next", at(0)))) == [1, 2, 3]
+    assert not reader.ended
+
+
+def test_a_time_in_milliseconds_is_an_error_that_names_the_change() -> None:
+    made = record(1, at(0))
+    made["dynamodb"]["ApproximateCreationDateTime"] = 1_700_000_000_000.0
+
+    with pytest.raises(
+        DecodeError, match=r"change 1 of shard .* has the time 1700000000000\.0: .*milliseconds"
+    ):
+        reading().receive(Records([made], "next", at(0)))
 
 
 # --- what pacing goes by ------------------------------------------------------------------------
 
 
-def test_a_shard_that_has_not_been_caught_up_with_counts_as_half_as_quiet() -> None:
-    reader, idle = reading(), []
-    for _ in range(EMPTY_PAGES_AT_TIP + 2):
-        reader.receive(NOTHING)
-        idle.append(reader.idle_pages)
-
-    assert idle[: EMPTY_PAGES_AT_TIP - 1] == [(empty + 1) // 2 for empty in range(1, EMPTY_PAGES_AT_TIP)]
-    assert idle[EMPTY_PAGES_AT_TIP - 1 :] == [EMPTY_PAGES_AT_TIP + extra for extra in range(3)]
-    reader.receive(page(1))
-    assert reader.idle_pages == 0
+def steps(reader: ShardReader, times: Sequence[float]) -> list[int]:
+    out = []
+    for seconds in times:
+        reader.receive(empty(seconds))
+        out.append(reader.idle_steps)
+    return out
 
 
-def test_a_shard_read_from_latest_is_caught_up_with() -> None:
-    reader, idle = reading(Latest()), []
-    for _ in range(3):
-        reader.receive(NOTHING)
-        idle.append(reader.idle_pages)
+def test_the_wait_grows_with_how_long_a_shard_is_quiet() -> None:
+    assert steps(reading(Latest()), [0, 1, 2, 3.9, 4, 8, 16, 3600]) == [1, 1, 2, 2, 3, 4, 5, 12]
 
-    assert idle == [1, 2, 3]
+
+def test_the_wait_does_not_grow_with_how_often_a_shard_was_asked() -> None:
+    assert set(steps(reading(Latest()), [0.001 * number for number in range(1000)])) == {1}
+
+
+def test_the_wait_of_a_shard_that_has_not_been_caught_up_with_grows_more_slowly() -> None:
+    assert steps(reading(), [0, 1, 4, 8, 15.9, 16, 32]) == [1, 1, 1, 1, 1, 2, 3]
+
+
+def test_a_reading_that_is_behind_asks_at_once() -> None:
+    reader = reading()
+    reader.receive(Records([record(1, at(0))], "next", at(100)))
+
+    assert steps(reader, [100] * EMPTY_PAGES_AT_TIP) == [0] * EMPTY_PAGES_AT_TIP
+    assert steps(reader, [101]) == [1]
 
 
 @pytest.mark.parametrize("options", [{"shard": CLOSED}, {"shard": CLOSED, "end": End()}])
 def test_a_closed_shard_is_not_waited_for(options: dict[str, Any]) -> None:
-    reader, idle = reading(**options), []
-    for _ in range(EMPTY_PAGES_AT_TIP + 2):
-        reader.receive(NOTHING)
-        idle.append(reader.idle_pages)
+    idle = steps(reading(**options), [0] * (EMPTY_PAGES_AT_END + 2))
 
-    assert idle == [0] * EMPTY_PAGES_AT_TIP + [1, 2]
+    assert idle == [0] * EMPTY_PAGES_AT_END + [1, 1]
 
 
 def test_a_bounded_read_is_never_paced() -> None:
     reader = reading(end=End())
     while not reader.ended:
-        assert reader.idle_pages == 0
+        assert reader.idle_steps == 0
         reader.receive(NOTHING)
 
 
@@ -802,7 +931,7 @@ def test_whatever_the_service_answers_it_knows_what_to_ask_next_until_it_has_end
     assert len(set(out)) == len(out)
     assert set(out) <= set(script.handed)
     assert out == sorted(out, key=int)
-    assert reader.idle_pages >= 0
+    assert reader.idle_steps >= 0
     assert reader.doubts >= 0
     if reader.ended:
         with pytest.raises(ProtocolError):

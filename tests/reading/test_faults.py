@@ -22,6 +22,7 @@ from rxddbstream.errors import (
     ConnectionLost,
     CredentialsError,
     DataTrimmed,
+    DecodeError,
     MalformedAnswer,
     ServiceUnavailable,
     StreamNotFound,
@@ -86,9 +87,6 @@ def test_a_fault_in_passing_is_retried_and_told(scheduler, operation, fault, eve
     [
         ("DescribeStream", {}),
         ("GetShardIterator", {}),
-        ("GetRecords", {"Records": [{"dynamodb": {}}], "NextShardIterator": "x"}),
-        ("GetRecords", {"Records": [{}], "NextShardIterator": "x"}),
-        ("GetRecords", {"Records": ["?"], "NextShardIterator": "x"}),
     ],
 )
 def test_a_malformed_answer_is_asked_for_again(scheduler, operation, answer):
@@ -99,6 +97,18 @@ def test_a_malformed_answer_is_asked_for_again(scheduler, operation, answer):
     scheduler.advance_by(5)
     assert reader.ids == ids(sim.records)
     assert isinstance(of_kind(reader, rxd.Retrying)[0].error, MalformedAnswer)
+
+
+@pytest.mark.parametrize("record", [{"dynamodb": {}}, {}, "?"])
+def test_a_record_without_its_place_ends_the_stream_and_is_not_asked_for_again(scheduler, record):
+    sim = SimulatedStream(scheduler=scheduler)
+    sim.script("GetRecords", {"Records": [record], "NextShardIterator": "x"})
+    reader = read(sim, scheduler, start="trim_horizon")
+    scheduler.advance_by(5)
+
+    assert isinstance(reader.error, DecodeError)
+    assert f"a record of shard {sim.shards[0].id} of {sim.arn} has no sequence number" in str(reader.error)
+    assert not of_kind(reader, rxd.Retrying)
 
 
 def test_a_cut_page_is_not_the_end_of_a_shard(scheduler):
