@@ -36,19 +36,21 @@ _FEWEST_DIGITS, _MOST_DIGITS = 21, 40  # of a sequence number, by the service's 
 def to_texts(kept: Kept) -> dict[str, str]:
     """What is kept, by shard ID or another key, in the order in which a store is to write it.
 
-    Where shards without a position begin goes first, and says what "latest" meant: so a store that writes one
-    by one, and is cut off, makes neither a second "latest" nor a day's changes of it.
+    A store may write one by one, and be cut off anywhere. Where shards without a position begin goes first,
+    and says what "latest" meant: so there is neither a second "latest" nor a day's changes of it. Then which
+    windows were emitted: a position before that would have them come again in part. When the consumer was
+    last alive goes last: it must not be newer than a position that says "nothing is done yet".
     """
     texts: dict[str, str] = {}
     if kept.start is not None:
         texts[_START] = to_text(kept.start)
     if kept.began is not None:
         texts[_BEGAN] = to_text(AtTime(kept.began))
+    for name, watermark in kept.windows.items():
+        texts[_WINDOWS + name] = to_text(AtTime(utc(microseconds(watermark))))
     texts |= {shard_id: to_text(position) for shard_id, position in kept.shards.items()}
     if kept.seen is not None:
         texts[SEEN] = to_text(AtTime(kept.seen))
-    for name, watermark in kept.windows.items():
-        texts[_WINDOWS + name] = to_text(AtTime(utc(microseconds(watermark))))
     return texts
 
 

@@ -1,10 +1,18 @@
-"""Writes a subscription's checkpoints: gathers how far each shard is done, and puts it into a store."""
+"""Writes a subscription's checkpoints: gathers how far each shard is done, and puts it into a store.
+
+What was gathered is a batch. A store may write only a part of it, and fail. Then the next write goes on where
+that one was cut, in the same order, and nothing newer is written before the batch is through: so each text
+has its turn, however few get through at a time. A store does not tell how many those were. After a failure
+it is given half as many texts at once, down to one, and twice as many after each success.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import logging
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -22,6 +30,7 @@ from rxddbstream.model.position import AtTime, Position, TrimHorizon
 from rxddbstream.protocol.beginning import Kept
 
 SIGN_OF_LIFE_EVERY = timedelta(minutes=1)
+_ANY_NUMBER = 1000  # that many texts went through at once: the store is itself again
 
 log = logging.getLogger("rxddbstream")
 
@@ -61,10 +70,13 @@ class Writer:
         self._on_failure = on_failure
         self._next_write = MultipleAssignmentDisposable()
         self._lock = threading.Lock()  # guards the frontiers and the count
-        self._writing = threading.Lock()  # the store is called by one thread at a time
+        self._writing = threading.RLock()  # the store is called by one thread at a time
+        self._calling = self._close_after_call = False  # the store; whether it has disposed us meanwhile
         self._frontiers: dict[str, tuple[Frontier, Callable[[], datetime]]] = {}
         self._texts: dict[str, str] = {}  # as the store has them
-        self._seen: datetime | None = None  # the same of the last sign of life
+        self._batch: dict[str, str] = {}  # what is still to be written of the last one, in its order
+        self._at_once: int | None = None  # so many texts a call; None: any number
+        self._seen: datetime | None = None  # the last sign of life that the store has
         self._count = 0
         self._closed = self._write_is_due = False
 
@@ -75,11 +87,11 @@ class Writer:
             CheckpointError: it cannot be read.
         """
         with self._writing:
-            self._texts = dict(_called(self._store.load, self._stream))
+            self._texts = dict(self._call(self._store.load, self._stream))
             try:
                 kept = from_texts(self._texts)
             except (AttributeError, TypeError, ValueError) as error:  # one that is no text at all, too
-                _called(self._store.close, self._stream)
+                self._call(self._store.close, self._stream)
                 raise CheckpointUnreadable(
                     f"the checkpoints of stream {self._stream} are damaged ({error}); "
                     "they were left as they are"
@@ -131,12 +143,13 @@ class Writer:
 
     def forget(self, shard_ids: Collection[str]) -> None:
         """Drop what is kept of shards that the service no longer has."""
-        gone = [shard_id for shard_id in shard_ids if shard_id in self._texts]
+        gone = [shard_id for shard_id in shard_ids if shard_id in self._texts or shard_id in self._batch]
         if gone:
-            with self._writing:
-                _called(self._store.forget, self._stream, gone)
+            with self._turn():
+                self._call(self._store.forget, self._stream, gone)
                 for shard_id in gone:
                     self._texts.pop(shard_id, None)
+                    self._batch.pop(shard_id, None)
 
     def flush(self) -> None:
         """Write what is done so far.
@@ -167,13 +180,19 @@ class Writer:
         """
         self._next_write.dispose()
         with self._writing:
-            if self._closed:
-                return
-            self._closed = True
-            try:
-                self._store_all(self._gather())
-            finally:
-                _called(self._store.close, self._stream)
+            if self._calling:  # on this thread: the store itself has disposed, and is not to be called again
+                self._close_after_call = True
+            else:
+                self._close()
+
+    def _close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            self._store_all(self._gather(), {})
+        finally:
+            self._call(self._store.close, self._stream)
 
     def _tick(self, _: abc.SchedulerBase, state: object = None) -> None:
         self._write()
@@ -191,23 +210,66 @@ class Writer:
             self._on_failure(error)
 
     def _save(self, kept: Kept) -> None:
-        with self._writing:
-            written = {} if self._closed else self._store_all(kept)
-        written.pop(SEEN, None)  # is no news
-        if written:
-            self._emit(Checkpointed(written))
+        written: dict[str, str] = {}
+        try:
+            with self._turn():
+                if not self._closed:
+                    self._store_all(kept, written)
+        finally:
+            written.pop(SEEN, None)  # is no news
+            if written:
+                self._emit(Checkpointed(written))
 
-    def _store_all(self, kept: Kept) -> dict[str, str]:
-        changed = {key: text for key, text in to_texts(kept).items() if text != self._texts.get(key)}
-        if changed:
-            _called(self._store.save, self._stream, changed)
-            self._texts.update(changed)
+    @contextlib.contextmanager
+    def _turn(self) -> Iterator[None]:
+        """The store is called by nobody else; and closed at the end, if it has disposed us from inside."""
+        with self._writing:
+            try:
+                yield
+            finally:
+                if self._close_after_call:
+                    try:
+                        self._close()
+                    except StreamError as error:  # whoever disposed has long returned
+                        log.error("%s", error)
+
+    def _store_all(self, kept: Kept, written: dict[str, str]) -> None:
+        """Write this, after what is left of the last batch; what was written of it is told in `written`."""
+        self._store_batch(written)
+        self._batch = {key: text for key, text in to_texts(kept).items() if text != self._texts.get(key)}
+        self._store_batch(written)
         self._seen = kept.seen or self._seen
         with self._lock:
             for shard_id, position in kept.shards.items():
                 if position is None:
                     self._frontiers.pop(shard_id, None)
-        return changed
+
+    def _store_batch(self, written: dict[str, str]) -> None:
+        while self._batch:
+            part = dict(itertools.islice(self._batch.items(), self._at_once))
+            try:
+                self._call(self._store.save, self._stream, part)
+            except TransientError:
+                self._at_once = max(1, len(part) // 2)
+                raise
+            for key in part:
+                self._batch.pop(key, None)
+            self._texts |= part
+            written |= part
+            if self._at_once is not None:
+                self._at_once = 2 * self._at_once if self._at_once < _ANY_NUMBER else None
+
+    def _call(self, method: Callable[..., T], *arguments: object) -> T:
+        """Call the store, which may be anybody's."""
+        self._calling = True
+        try:
+            return method(*arguments)
+        except StreamError:
+            raise
+        except Exception as error:
+            raise CheckpointError(f"the checkpoint store failed: {type(error).__name__}: {error}") from error
+        finally:
+            self._calling = False
 
     def _gather(self) -> Kept:
         with self._lock:
@@ -227,13 +289,3 @@ class Writer:
             # After the positions: those that lie behind a window have it emitted, and must say so.
             windows=self._emitted(),
         )
-
-
-def _called(method: Callable[..., T], *arguments: object) -> T:
-    """Call a store, which may be anybody's."""
-    try:
-        return method(*arguments)
-    except StreamError:
-        raise
-    except Exception as error:
-        raise CheckpointError(f"the checkpoint store failed: {type(error).__name__}: {error}") from error

@@ -8,7 +8,7 @@ from reactivex.testing import TestScheduler
 from support.reading import Reader
 
 import rxddbstream as rxd
-from rxddbstream.errors import TransientError
+from rxddbstream.errors import Throttled, TransientError
 from rxddbstream.testing import SimulatedStream
 
 STREAM = "arn:aws:dynamodb:us-east-1:123456789012:table/orders/stream/2026-01-31T12:00:00.000"
@@ -67,3 +67,22 @@ class Own:
         self.log.append(name)
         if self.fail.get(name):
             raise self.fail[name].pop(0)
+
+
+class Cut(Own):
+    """Writes item by item, and is throttled after so many; a process that is killed is one whose `left` is 0.
+
+    Attributes:
+        left: how many items more it takes; None: any number.
+    """
+
+    left: int | None = None
+
+    def save(self, stream: str, positions: Any) -> None:
+        for shard_id, position in positions.items():
+            if self.left is not None:
+                if not self.left:
+                    raise Throttled("slow down")
+                self.left -= 1
+            self.log.append(shard_id)
+            self.kept[shard_id] = max(position, self.kept.get(shard_id, ""))
