@@ -9,8 +9,10 @@ import sys
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import ClassVar
+from weakref import WeakValueDictionary
 
-from rxddbstream.checkpoints.store import COUNT, PERIOD
+from rxddbstream.checkpoints.store import COUNT, PERIOD, InUseHere
 from rxddbstream.errors import CheckpointError, CheckpointLocked, CheckpointUnreadable
 
 # "rxdb" in ASCII: marks the file as ours. https://www.sqlite.org/pragma.html#pragma_application_id
@@ -30,7 +32,8 @@ class SqliteCheckpoints:
     """Keeps positions in a SQLite file, which survives a crash of the process and of the machine.
 
     The file is made when it is not there, readable by its owner alone. It is locked while a subscription
-    uses it: one file is for one consumer. Use a file on a local disk.
+    uses it: one file is for one process, and each stream in it for one subscription at a time. Use a file on
+    a local disk.
 
     Args:
         path: the file.
@@ -38,7 +41,7 @@ class SqliteCheckpoints:
         count: changes between two writes, at most.
 
     Errors at on_error:
-        CheckpointLocked: another subscription or process uses the file.
+        CheckpointLocked: another process uses the file, or another subscription to the stream.
         CheckpointUnreadable: the file is damaged, or not one of ours; it is left as it is.
     """
 
@@ -46,48 +49,41 @@ class SqliteCheckpoints:
         self.period = period
         self.count = count
         self._path = Path(path)
-        self._connection: sqlite3.Connection | None = None
-        self._lock = threading.Lock()
+        self._files: dict[str, _File] = {}  # by the stream for which this object uses one
 
     def load(self, stream: str) -> Mapping[str, str]:
-        with self._lock, self._explained():
-            if self._connection is not None:
-                raise CheckpointLocked(_locked(self._path))
-            self._connection = _open(self._path)
-            # A text that is damaged is left to whoever understands positions.
-            self._connection.text_factory = lambda text: text.decode(errors="replace")
+        with self._explained():
+            file = _File.use(self._path, stream)
             try:
-                rows = self._connection.execute(
-                    "SELECT shard, position FROM checkpoint WHERE stream = ?", (stream,)
-                ).fetchall()
+                with file.lock:
+                    rows = file.connection.execute(
+                        "SELECT shard, position FROM checkpoint WHERE stream = ?", (stream,)
+                    ).fetchall()
             except BaseException:
-                self._disconnect()
+                file.leave(stream)
                 raise
+            self._files[stream] = file
             return dict(rows)
 
     def save(self, stream: str, positions: Mapping[str, str]) -> None:
         rows = [(stream, shard_id, position) for shard_id, position in positions.items()]
-        self._write(_SAVE, rows)
+        self._write(stream, _SAVE, rows)
 
     def forget(self, stream: str, shard_ids: Collection[str]) -> None:
         rows = [(stream, shard_id) for shard_id in shard_ids]
-        self._write("DELETE FROM checkpoint WHERE stream = ? AND shard = ?", rows)
+        self._write(stream, "DELETE FROM checkpoint WHERE stream = ? AND shard = ?", rows)
 
     def close(self, stream: str) -> None:
-        with self._lock:
-            self._disconnect()
+        file = self._files.pop(stream, None)
+        if file is not None:
+            file.leave(stream)
 
-    def _write(self, statement: str, rows: Sequence[tuple[str, ...]]) -> None:
-        with self._lock, self._explained():
-            if self._connection is None:
-                raise CheckpointError(f"checkpoint file {self._path} is not open")
-            with self._connection:  # one transaction: all of it, or nothing
-                self._connection.executemany(statement, rows)
-
-    def _disconnect(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+    def _write(self, stream: str, statement: str, rows: Sequence[tuple[str, ...]]) -> None:
+        file = self._files.get(stream)
+        if file is None:
+            raise CheckpointError(f"checkpoint file {self._path} is not open")
+        with file.lock, self._explained(), file.connection:  # one transaction: all of it, or nothing
+            file.connection.executemany(statement, rows)
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
@@ -105,6 +101,46 @@ class SqliteCheckpoints:
             ) from error
         except OSError as error:
             raise CheckpointError(f"checkpoint file {self._path}: {error.strerror or error}") from error
+
+
+class _File:
+    """A file that is open in this process, by one connection, for whoever uses it for a stream."""
+
+    # Weak: a store that is dropped unclosed takes its connection, and so the lock, with it.
+    _opened: ClassVar[WeakValueDictionary[tuple[int, str], _File]] = WeakValueDictionary()
+    _opening = threading.Lock()
+
+    def __init__(self, key: tuple[int, str], path: Path) -> None:
+        self._key = key
+        self._streams: set[str] = set()
+        self.lock = threading.Lock()
+        self.connection = _open(path)
+        # A text that is damaged is left to whoever understands positions.
+        self.connection.text_factory = lambda text: text.decode(errors="replace")
+
+    @classmethod
+    def use(cls, path: Path, stream: str) -> _File:
+        """Open the file, unless it is; and take the stream in it.
+
+        Raises:
+            CheckpointLocked: somebody has it.
+        """
+        key = os.getpid(), os.path.realpath(path)  # SQLite forbids to take a connection across a fork
+        with cls._opening:
+            file = cls._opened.get(key) or cls(key, path)
+            cls._opened[key] = file
+            if stream in file._streams:
+                raise InUseHere(_locked(path))
+            file._streams.add(stream)
+            return file
+
+    def leave(self, stream: str) -> None:
+        """Let others use the stream; close the file, if this was the last one."""
+        with self._opening, self.lock:
+            self._streams.discard(stream)
+            if not self._streams:
+                self._opened.pop(self._key, None)
+                self.connection.close()
 
 
 def _open(path: Path) -> sqlite3.Connection:
@@ -182,6 +218,6 @@ def _has_content(path: str) -> bool:
 
 def _locked(path: Path) -> str:
     return (
-        f"checkpoint file {path} is in use by another consumer; one file is for one consumer at a time. "
-        "Stop the other one, or name another file"
+        f"checkpoint file {path} is in use by another consumer; one file is for one process, and for one "
+        "subscription to each stream. Stop the other one, or name another file"
     )

@@ -9,15 +9,25 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Protocol
 
+from rxddbstream.errors import CheckpointLocked
+
 PERIOD = 5.0
 COUNT = 1000
+
+
+class InUseHere(CheckpointLocked):
+    """A subscription of this process uses them, which may be about to end."""
 
 
 class CheckpointStore(Protocol):
     """Where one consumer keeps its positions. Write your own by giving a class these members.
 
-    The methods are called one at a time, from several threads. They raise `CheckpointError` for what will
-    not pass, and `TransientError` for what may; a failed write is made again with the next one.
+    The methods are called one at a time, from several threads; where one object is used for several streams,
+    one at a time for each. They raise `CheckpointError` for what will not pass, and `TransientError` for what
+    may; a failed write is made again with the next one.
+
+    A write need not be all or nothing. One that is cut must have written the first texts, and not the last:
+    their order is such that a crash in between does no harm. After it the store gets fewer texts at a time.
 
     Attributes:
         period: seconds between two writes, at most.

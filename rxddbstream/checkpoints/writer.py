@@ -22,7 +22,7 @@ from reactivex.disposable import MultipleAssignmentDisposable
 
 from rxddbstream.checkpoints.codec import SEEN, from_texts, to_texts
 from rxddbstream.checkpoints.frontier import Frontier
-from rxddbstream.checkpoints.store import CheckpointStore
+from rxddbstream.checkpoints.store import CheckpointStore, InUseHere
 from rxddbstream.errors import CheckpointError, CheckpointUnreadable, StreamError, TransientError
 from rxddbstream.model.events import Checkpointed
 from rxddbstream.model.origin import EventTime
@@ -30,11 +30,17 @@ from rxddbstream.model.position import AtTime, Position, TrimHorizon
 from rxddbstream.protocol.beginning import Kept
 
 SIGN_OF_LIFE_EVERY = timedelta(minutes=1)
+PATIENCE = timedelta(seconds=0.25)
+"""How long a store may still be in use in this process: `retry()` subscribes while the first is disposed."""
+
 _ANY_NUMBER = 1000  # that many texts went through at once: the store is itself again
 
 log = logging.getLogger("rxddbstream")
 
 T = TypeVar("T")
+
+_users: dict[tuple[int, str], Writer] = {}  # of stores in this process, by the object and the stream
+_users_lock = threading.Lock()
 
 
 class Writer:
@@ -78,26 +84,67 @@ class Writer:
         self._at_once: int | None = None  # so many texts a call; None: any number
         self._seen: datetime | None = None  # the last sign of life that the store has
         self._count = 0
-        self._closed = self._write_is_due = False
+        self._closing = self._closed = self._write_is_due = False
+        self._refused_at: datetime | None = None  # when the store was first found in use
 
     def load(self) -> Kept:
         """What earlier runs have kept.
 
         Raises:
+            CheckpointLocked: another subscription uses the store.
             CheckpointError: it cannot be read.
         """
         with self._writing:
-            self._texts = dict(self._call(self._store.load, self._stream))
+            try:
+                self._take()
+                self._texts = dict(self._call(self._store.load, self._stream))
+            except InUseHere as error:
+                self._give_back()
+                if self._is_patient():
+                    raise TransientError(str(error)) from error
+                raise
+            except BaseException:
+                self._give_back()
+                raise
             try:
                 kept = from_texts(self._texts)
             except (AttributeError, TypeError, ValueError) as error:  # one that is no text at all, too
-                self._call(self._store.close, self._stream)
+                self._let_go()
                 raise CheckpointUnreadable(
                     f"the checkpoints of stream {self._stream} are damaged ({error}); "
                     "they were left as they are"
                 ) from error
             self._seen = kept.seen
             return kept
+
+    def _take(self) -> None:
+        with _users_lock:
+            other = _users.setdefault((id(self._store), self._stream), self)
+        if other is self:
+            return
+        message = (
+            f"this {type(self._store).__name__} is in use by another subscription to stream {self._stream}; "
+            "a store is for one at a time. Dispose the other one, or give each a store of its own"
+        )
+        if other._closing:
+            raise TransientError(message)
+        raise InUseHere(message)
+
+    def _give_back(self) -> None:
+        with _users_lock:
+            if _users.get((id(self._store), self._stream)) is self:
+                del _users[id(self._store), self._stream]
+
+    def _is_patient(self) -> bool:
+        now = self._scheduler.now
+        self._refused_at = self._refused_at or now
+        return now - self._refused_at < PATIENCE
+
+    def _let_go(self) -> None:
+        try:
+            self._call(self._store.close, self._stream)
+        finally:
+            self._give_back()
 
     def begin(self, first: Kept) -> None:
         """Keep where the consumer begins, before anything is read; then write every now and then."""
@@ -178,6 +225,7 @@ class Writer:
         Raises:
             StreamError: the last write failed; what it would have kept will be delivered again.
         """
+        self._closing = True
         self._next_write.dispose()
         with self._writing:
             if self._calling:  # on this thread: the store itself has disposed, and is not to be called again
@@ -192,7 +240,7 @@ class Writer:
         try:
             self._store_all(self._gather(), {})
         finally:
-            self._call(self._store.close, self._stream)
+            self._let_go()
 
     def _tick(self, _: abc.SchedulerBase, state: object = None) -> None:
         self._write()

@@ -102,7 +102,8 @@ class LocalOutlet:
         self._turns = turns
         self._control = control
         self._observer = observer
-        self._writer: Writer | None = None
+        self._loading: Writer | None = None
+        self._writer: Writer | None = None  # once it has loaded
         self._closed = self._completed = False
         self._subscriber = Subscriber.current()
         self._subscriber.when_through(self._subscriber_is_through)
@@ -114,7 +115,7 @@ class LocalOutlet:
         self._client = client
         if self._options.checkpoints is None:
             return Kept()
-        writer = Writer(
+        writer = self._loading = self._loading or Writer(
             self._options.checkpoints,
             client.arn,
             alive=lambda: client.answered_at,

@@ -14,7 +14,7 @@ from reactivex import Observable, abc
 from reactivex.disposable import CompositeDisposable, Disposable, MultipleAssignmentDisposable
 
 from rxddbstream.checkpoints.frontier import Frontier
-from rxddbstream.errors import TransientError
+from rxddbstream.errors import ConfigurationError, TransientError
 from rxddbstream.model.change import Change, sound_time
 from rxddbstream.model.events import Gap, ShardClosed, ShardOpened
 from rxddbstream.model.messages import Answer, GetIterator, GetRecords, Iterator, LookUp, Request
@@ -40,10 +40,28 @@ def pages(subscription: Subscription, start: Ready) -> Observable[Page]:
 
         --page-----page-page-------------page-|   read to the end of the shard
         --page-----page-----#                     lost changes, a denied permission, ...
+
+    With a store it is read by one subscription at a time: what one has done would count for the other.
     """
+    in_use = threading.Lock()
 
     def subscribe(observer: abc.ObserverBase[Page], _: abc.SchedulerBase | None = None) -> abc.DisposableBase:
-        return _Poller(subscription, start, observer).start()
+        if subscription.writer is None:
+            return _Poller(subscription, start, observer).start()
+        if not in_use.acquire(blocking=False):
+            observer.on_error(
+                ConfigurationError(
+                    f"shard {start.shard.id} is subscribed to twice at once, and has one checkpoint; "
+                    "share one subscription with ops.publish() or ops.share()"
+                )
+            )
+            return Disposable()
+        over = Disposable(in_use.release)
+        try:
+            return CompositeDisposable(_Poller(subscription, start, observer).start(), over)
+        except BaseException:
+            over.dispose()
+            raise
 
     return Observable(subscribe)
 

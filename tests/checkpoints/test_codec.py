@@ -117,8 +117,8 @@ def test_any_text_is_a_position_or_a_value_error(text):
 
 
 names = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=5).filter(
-    lambda name: not name.startswith("*")
-)  # those are ours
+    lambda name: not name.startswith("*")  # those keys are ours
+)
 moments = times.map(lambda at: at.time)
 
 

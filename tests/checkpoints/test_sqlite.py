@@ -44,17 +44,35 @@ def test_the_file_is_its_owners_alone_and_in_wal_mode(store, path):
 
 
 def test_each_write_is_synced(store):
-    assert store._connection.execute("PRAGMA synchronous").fetchone() == (2,)
+    assert store._files[STREAM].connection.execute("PRAGMA synchronous").fetchone() == (2,)
 
 
 def test_a_second_consumer_in_this_process_is_refused(store, path):
     with pytest.raises(CheckpointLocked, match=r"positions\.db is in use by another consumer; one file is"):
         rxd.SqliteCheckpoints(path).load(STREAM)
     with pytest.raises(CheckpointLocked, match="Stop the other one, or name another file"):
-        store.load(OTHER)
+        store.load(STREAM)
     store.save(STREAM, {"shard-1": SECOND})
     store.close(STREAM)
     assert rxd.SqliteCheckpoints(path).load(STREAM) == {"shard-1": SECOND}
+
+
+@pytest.mark.parametrize("one_object", [True, False])
+def test_two_streams_in_one_process_share_a_file(store, path, one_object):
+    other = store if one_object else rxd.SqliteCheckpoints(path)
+    assert other.load(OTHER) == {}
+    other.save(OTHER, {"shard-1": SECOND})
+    store.close(STREAM)
+    other.save(OTHER, {"shard-2": SECOND})
+    with pytest.raises(CheckpointError, match="is not open"):
+        store.save(STREAM, {"shard-1": SECOND})
+    with pytest.raises(CheckpointLocked):
+        rxd.SqliteCheckpoints(path).load(OTHER)
+    other.close(OTHER)
+    assert contents(path.parent).keys() == {path.name}  # the last one has closed it
+    assert store.load(STREAM) == {"shard-1": FIRST}
+    assert store.load(OTHER) == dict.fromkeys(["shard-1", "shard-2"], SECOND)
+    store.close(OTHER)
 
 
 @pytest.mark.system
