@@ -1,30 +1,41 @@
-"""Positions in a DynamoDB table, so that a consumer goes on where it stopped, on whatever machine."""
+"""Positions in a DynamoDB table, so that a consumer goes on where it stopped, on whatever machine.
+
+A consumer is one process. It claims the stream with an item of its own, which has a token, the claim's epoch,
+and a number that grows, its sign of life. All it writes are transactions that need the token. So one that
+was taken over moves no position any more, however long it was frozen in between::
+
+    first    claim A   A1   A2   A3  (crashes)
+    second                               A3?  ...  A3 still: claim B   B1   B2
+    first, thawed                                                  write, if A: refused
+
+Nobody compares clocks: whoever wants the claim watches by a clock of its own whether the number changes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+import contextlib
+import time
+from collections.abc import Collection, Mapping
+from itertools import islice
 from typing import Any
+from uuid import uuid4
 
-from rxddbstream.aws.errors import explain
 from rxddbstream.aws.session import client_maker
+from rxddbstream.checkpoints.dynamodb_table import Cancelled, Table
 from rxddbstream.checkpoints.store import COUNT, PERIOD
 from rxddbstream.errors import (
-    AccessDenied,
     CheckpointError,
-    CheckpointUnreadable,
+    CheckpointLocked,
     ConfigurationError,
-    MalformedAnswer,
+    StreamError,
     TransientError,
 )
 
-_KEY_SCHEMA = [
-    {"AttributeName": "consumer", "KeyType": "HASH"},
-    {"AttributeName": "shard", "KeyType": "RANGE"},
-]
-_PERMISSIONS = (
-    "Keeping checkpoints in a table needs dynamodb:DescribeTable, Query, UpdateItem and DeleteItem on it, "
-    "and dynamodb:CreateTable where it is to be made"
-)
+SIGN_OF_LIFE_EVERY = 5.0
+"""Seconds between two signs of life; or `period`, if that is longer."""
+
+SIGNS_MISSED = 3  # as many as may be late, by a slow or throttled table, before the claim is taken over
+_A_TRANSACTION = 99  # actions beside the claim; the service takes 100
 
 
 class DynamoDBCheckpoints:
@@ -33,6 +44,11 @@ class DynamoDBCheckpoints:
     An item is one shard's position for one consumer: `consumer` is the partition key, `shard` (the
     stream's ARN and the shard's ID) the sort key. A position is only ever replaced by a later one. Several
     consumers can follow one stream, each under a name of its own, in one table.
+
+    A consumer is one process at a time: it claims the stream, and shows every five seconds that it is alive.
+    A second one is refused. After a crash the next start waits until there was no sign of life for 15 seconds
+    (three times `period`, if that is more), and takes over; after an orderly end it begins at once. One that
+    was taken over writes nothing any more, and ends with `CheckpointLocked`.
 
     It takes `dynamodb:DescribeTable`, `Query`, `UpdateItem` and `DeleteItem` on the table, and `CreateTable`
     where it is to be made.
@@ -46,6 +62,7 @@ class DynamoDBCheckpoints:
         count: changes between two writes, at most.
 
     Errors at on_error:
+        CheckpointLocked: another process is this consumer, or has become it.
         CheckpointUnreadable: the table has another key schema: it is for something else.
         CheckpointError: it cannot be read or written for another reason.
 
@@ -69,108 +86,199 @@ class DynamoDBCheckpoints:
             raise ConfigurationError(f"consumer={consumer!r}: a name is needed, such as 'mailer'")
         self.period = period
         self.count = count
-        self._table = table
+        self._name = table
         self._consumer = consumer
         self._client = client
         self._for_making_one = (session, region_name, profile_name, endpoint_url)
+        self._claims: dict[str, _Claim] = {}  # by stream
+        self._clock = time.monotonic  # tests have one of their own
 
     def load(self, stream: str) -> Mapping[str, str]:
-        if self._client is None:
-            self._client = client_maker(stream, *self._for_making_one, connections=2)("dynamodb")
-        self._find_or_create_table()
+        claim = self._claims.get(stream)
+        if claim is None:
+            if self._client is None:
+                self._client = client_maker(stream, *self._for_making_one, connections=2)("dynamodb")
+            claim = self._claims[stream] = _Claim(self, stream)
+        if not claim.uses:
+            claim.table.find_or_create()
+            claim.take()
         prefix = f"{stream}/"
-        return {
-            item["shard"]["S"].removeprefix(prefix): item.get("position", {}).get("S", "")
-            for item in self._items(prefix)
-        }
+        try:
+            claim.texts = {
+                item["shard"]["S"].removeprefix(prefix): item.get("position", {}).get("S", "")
+                for item in claim.table.items(self._consumer, prefix)
+            }
+        except BaseException:
+            if not claim.uses:
+                with contextlib.suppress(StreamError):
+                    claim.give_up()
+            raise
+        claim.uses += 1
+        return dict(claim.texts)
 
     def save(self, stream: str, positions: Mapping[str, str]) -> None:
-        for shard_id, position in positions.items():
-            self._call(
-                "update_item",
-                TableName=self._table,
-                Key=self._key(stream, shard_id),
-                UpdateExpression="SET #position = :position",
-                ConditionExpression="attribute_not_exists(#position) OR #position < :position",
-                ExpressionAttributeNames={"#position": "position"},
-                ExpressionAttributeValues={":position": {"S": position}},
-            )
+        claim = self._claimed(stream)
+        left = iter([each for each in positions.items() if each[1] > claim.texts.get(each[0], "")])
+        while part := dict(islice(left, _A_TRANSACTION)):
+            claim.write([self._update(stream, shard_id, text) for shard_id, text in part.items()])
+            claim.texts |= part  # which need not be written again, if what follows is throttled
 
     def forget(self, stream: str, shard_ids: Collection[str]) -> None:
-        for shard_id in shard_ids:
-            self._call("delete_item", TableName=self._table, Key=self._key(stream, shard_id))
+        claim, left = self._claimed(stream), iter(shard_ids)
+        while part := list(islice(left, _A_TRANSACTION)):
+            claim.write([{"Delete": {"Key": self._key(f"{stream}/{shard_id}")}} for shard_id in part])
+            for shard_id in part:
+                claim.texts.pop(shard_id, None)
+
+    def renew(self, stream: str) -> None:
+        """Show that the consumer is alive; called once a period, when nothing was saved."""
+        self._claimed(stream).show_life()
 
     def close(self, stream: str) -> None:
-        pass
+        claim = self._claims.get(stream)
+        if claim is None:
+            return
+        claim.uses -= 1
+        if claim.uses <= 0:
+            del self._claims[stream]
+            claim.give_up()
 
-    def _key(self, stream: str, shard_id: str) -> dict[str, Any]:
-        return {"consumer": {"S": self._consumer}, "shard": {"S": f"{stream}/{shard_id}"}}
+    def _claimed(self, stream: str) -> _Claim:
+        claim = self._claims.get(stream)
+        if claim is None or not claim.uses:
+            raise CheckpointError(f"checkpoint table {self._name!r} is not open for stream {stream}")
+        return claim
 
-    def _items(self, prefix: str) -> Iterator[dict[str, Any]]:
-        arguments: dict[str, Any] = {}
-        while True:
-            page = self._call(
-                "query",
-                "Items",
-                TableName=self._table,
-                KeyConditionExpression="#consumer = :consumer AND begins_with(#shard, :prefix)",
-                ExpressionAttributeNames={"#consumer": "consumer", "#shard": "shard"},
-                ExpressionAttributeValues={":consumer": {"S": self._consumer}, ":prefix": {"S": prefix}},
-                ConsistentRead=True,
-                **arguments,
+    def _key(self, sort_key: str) -> dict[str, Any]:
+        return {"consumer": {"S": self._consumer}, "shard": {"S": sort_key}}
+
+    def _update(self, stream: str, shard_id: str, position: str) -> dict[str, Any]:
+        return {
+            "Update": {
+                "Key": self._key(f"{stream}/{shard_id}"),
+                "UpdateExpression": "SET #position = :position",
+                "ConditionExpression": "attribute_not_exists(#position) OR #position < :position",
+                "ExpressionAttributeNames": {"#position": "position"},
+                "ExpressionAttributeValues": {":position": {"S": position}},
+            }
+        }
+
+
+class _Claim:
+    """A store's claim of one stream.
+
+    Attributes:
+        uses: how often it was loaded and not closed.
+        texts: the positions, as the table has them.
+    """
+
+    def __init__(self, store: DynamoDBCheckpoints, stream: str) -> None:
+        self.uses = 0
+        self.texts: dict[str, str] = {}
+        self.table = Table(store._client, store._name)
+        self._store = store
+        self._sort_key = f"*claim/{stream}"  # not among the positions, whose keys begin with the stream
+        self._token = uuid4().hex
+        self._patience = SIGNS_MISSED * max(SIGN_OF_LIFE_EVERY, store.period)
+        self._seen: tuple[str, str] | None = None  # the other one's token and number
+        self._seen_at = self._shown_at = 0.0
+        self._what = f"consumer {store._consumer!r} of checkpoint table {store._name!r}"
+
+    def take(self) -> None:
+        """Take the claim, unless another process has it.
+
+        Raises:
+            CheckpointLocked: another one has it, and is alive.
+            TransientError: another one has it, and may be dead.
+        """
+        items = self.table.items(self._store._consumer, self._sort_key)
+        found = next((item for item in items if item["shard"]["S"] == self._sort_key), None)
+        values: dict[str, Any] = {":token": {"S": self._token}}
+        if found is None or found["token"]["S"] == self._token:  # ours: its answer was lost
+            condition = "attribute_not_exists(#token) OR #token = :token"
+        else:
+            self._watch(found)
+            condition = "#token = :other AND #life = :seen"
+            values |= {":other": found["token"], ":seen": found["life"]}
+        values |= {":zero": {"N": "0"}, ":patience": {"N": f"{self._patience:g}"}}
+        if not self.table.write(
+            "update_item",
+            Key=self._store._key(self._sort_key),
+            UpdateExpression="SET #token = :token, #life = :zero, #patience = :patience",
+            ConditionExpression=condition,
+            ExpressionAttributeNames={"#token": "token", "#life": "life", "#patience": "patience"},
+            ExpressionAttributeValues=values,
+        ):
+            raise TransientError(f"{self._what} was claimed by another process in this moment")
+        self._seen, self._shown_at = None, self._store._clock()
+
+    def _watch(self, found: dict[str, Any]) -> None:
+        """Return when the other one is to be taken over."""
+        seen, now = (found["token"]["S"], found["life"]["N"]), self._store._clock()
+        patience = float(found["patience"]["N"])
+        if self._seen is None:
+            self._seen, self._seen_at = seen, now
+        elif self._seen != seen:
+            self._seen = None
+            raise CheckpointLocked(
+                f"{self._what} is in use by another process; it is for one at a time. Stop the other one, or "
+                "give this one a name of its own"
             )
-            yield from page["Items"]
-            if not page.get("LastEvaluatedKey"):
+        if now - self._seen_at < patience:
+            raise TransientError(
+                f"{self._what} was claimed by another process; it is taken over when that one has shown "
+                f"no sign of life for {patience:g} s"
+            )
+
+    def write(self, actions: list[dict[str, Any]]) -> None:
+        """Write items together with a sign of life, if the claim still holds.
+
+        Raises:
+            CheckpointLocked: it does not.
+        """
+        while actions:
+            try:
+                self.table.transact([{"Update": self._sign_of_life()}, *actions])
+            except Cancelled as cancelled:
+                first, *others = cancelled.refused
+                if first:
+                    raise self._lost() from cancelled
+                # The others have a later position already.
+                actions = [each for each, refused in zip(actions, others, strict=True) if not refused]
+            else:
+                self._shown_at = self._store._clock()
                 return
-            arguments = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
 
-    def _find_or_create_table(self) -> None:
-        try:
-            table = self._call("describe_table", "Table", TableName=self._table)["Table"]
-        except _Missing:
-            self._call(
-                "create_table",
-                TableName=self._table,
-                KeySchema=_KEY_SCHEMA,
-                AttributeDefinitions=[
-                    {"AttributeName": key["AttributeName"], "AttributeType": "S"} for key in _KEY_SCHEMA
-                ],
-                BillingMode="PAY_PER_REQUEST",
-            )
-            raise _NotReady(f"checkpoint table {self._table!r} is being created") from None
-        if table["KeySchema"] != _KEY_SCHEMA:
-            raise CheckpointUnreadable(
-                f"table {self._table!r} has another key than checkpoints have (consumer, shard); "
-                "it was left as it is. Name another table"
-            )
-        if table["TableStatus"] not in ("ACTIVE", "UPDATING"):
-            raise _NotReady(f"checkpoint table {self._table!r} is {table['TableStatus']}")
+    def show_life(self) -> None:
+        """Write a sign of life, unless there was one just now."""
+        now = self._store._clock()
+        if now - self._shown_at < SIGN_OF_LIFE_EVERY / 2:
+            return
+        if not self.table.write("update_item", **self._sign_of_life()):
+            raise self._lost()
+        self._shown_at = now
 
-    def _call(self, operation: str, wanted: str | None = None, **arguments: Any) -> Any:
-        doing = f"{operation} on checkpoint table {self._table!r}"
-        try:
-            answer = getattr(self._client, operation)(**arguments)
-        except Exception as error:
-            # A connection's error has a response, too: None.
-            code = (getattr(error, "response", None) or {}).get("Error", {}).get("Code")
-            if code == "ConditionalCheckFailedException":
-                return None  # a later position is there already
-            if code == "ResourceInUseException":
-                raise _NotReady(f"checkpoint table {self._table!r} is being changed") from error
-            reason = explain(error, doing, _Missing)
-            if isinstance(reason, TransientError | CheckpointError):
-                raise reason from error
-            if isinstance(reason, AccessDenied):
-                raise CheckpointError(f"{doing}: {error}. {_PERMISSIONS}") from error
-            raise CheckpointError(str(reason)) from error
-        if wanted is not None and wanted not in answer:  # botocore makes this of a body that was cut
-            raise MalformedAnswer(f"{doing} was answered without {wanted}")
-        return answer
+    def give_up(self) -> None:
+        """Let others have it at once."""
+        self.table.write(
+            "delete_item",
+            Key=self._store._key(self._sort_key),
+            ConditionExpression="#token = :token",
+            ExpressionAttributeNames={"#token": "token"},
+            ExpressionAttributeValues={":token": {"S": self._token}},
+        )
 
+    def _sign_of_life(self) -> dict[str, Any]:
+        return {
+            "Key": self._store._key(self._sort_key),
+            "UpdateExpression": "SET #life = #life + :one",
+            "ConditionExpression": "#token = :token",
+            "ExpressionAttributeNames": {"#token": "token", "#life": "life"},
+            "ExpressionAttributeValues": {":token": {"S": self._token}, ":one": {"N": "1"}},
+        }
 
-class _Missing(CheckpointError):
-    """There is no such table."""
-
-
-class _NotReady(TransientError):
-    """The table will be there in a moment; the caller tries again, without blocking a thread."""
+    def _lost(self) -> CheckpointLocked:
+        return CheckpointLocked(
+            f"{self._what} was taken over by another process, for this one had shown no sign of life for "
+            f"{self._patience:g} s; it writes nothing any more. Run one process for each consumer"
+        )

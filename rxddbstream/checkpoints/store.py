@@ -29,6 +29,9 @@ class CheckpointStore(Protocol):
     A write need not be all or nothing. One that is cut must have written the first texts, and not the last:
     their order is such that a crash in between does no harm. After it the store gets fewer texts at a time.
 
+    A method `renew(stream)`, which need not be there, is called once a period where nothing is saved: for a
+    store that shows others that its consumer is alive.
+
     Attributes:
         period: seconds between two writes, at most.
         count: changes between two writes, at most.

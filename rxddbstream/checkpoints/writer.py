@@ -68,6 +68,7 @@ class Writer:
         on_failure: Callable[[Exception], None],
     ) -> None:
         self._store = store
+        self._renew: Callable[[str], object] | None = getattr(store, "renew", None)
         self._stream = stream
         self._alive: Callable[[], datetime] | None = alive
         self._emitted = emitted
@@ -263,6 +264,8 @@ class Writer:
             with self._turn():
                 if not self._closed:
                     self._store_all(kept, written)
+                    if not written and self._renew is not None:
+                        self._call(self._renew, self._stream)
         finally:
             written.pop(SEEN, None)  # is no news
             if written:

@@ -106,8 +106,8 @@ class Shards:
             frontier.done = type("Done", (), {"sequence_number": str(number)})()  # type: ignore[assignment]
 
 
-@settings(deadline=None)
-@given(number=st.integers(1, 40), budget=st.integers(1, 10), windows=st.integers(0, 5))
+@settings(max_examples=30, deadline=None)
+@given(number=st.integers(1, 25), budget=st.integers(1, 10), windows=st.integers(0, 5))
 def test_a_throttled_store_starves_no_text(number, budget, windows):
     """However few get through at a time, each text is written as often as every other one."""
     store = Cut()

@@ -20,6 +20,11 @@ from rxddbstream.errors import (
 )
 
 
+def make_table(dynamodb: Any) -> None:
+    with pytest.raises(TransientError, match="is being created"):
+        dynamodb_store(dynamodb).load(STREAM)
+
+
 def test_the_table_is_made_when_it_is_not_there(dynamodb):
     with pytest.raises(TransientError, match="checkpoint table 'checkpoints' is being created"):
         dynamodb_store(dynamodb).load(STREAM)
@@ -34,17 +39,11 @@ def test_consumers_share_a_table_and_nothing_else(dynamodb):
         store = dynamodb_store(dynamodb, consumer)
         ready(store)
         store.save(STREAM, {"shard-1": text})
-    assert dynamodb_store(dynamodb, "mailer").load(STREAM) == {"shard-1": FIRST}
-    dynamodb_store(dynamodb, "mailer").forget(STREAM, ["shard-1"])
+        store.close(STREAM)
+    mailer = dynamodb_store(dynamodb, "mailer")
+    assert mailer.load(STREAM) == {"shard-1": FIRST}
+    mailer.forget(STREAM, ["shard-1"])
     assert dynamodb_store(dynamodb, "audit").load(STREAM) == {"shard-1": SECOND}
-
-
-def test_two_processes_of_one_consumer_never_move_it_back(dynamodb):
-    ahead, behind = dynamodb_store(dynamodb), dynamodb_store(dynamodb)
-    ready(ahead), ready(behind)
-    ahead.save(STREAM, {"shard-1": SECOND})
-    behind.save(STREAM, {"shard-1": FIRST, "shard-2": FIRST})
-    assert behind.load(STREAM) == {"shard-1": SECOND, "shard-2": FIRST}
 
 
 def test_a_table_for_something_else_is_left_as_it_is(dynamodb):
@@ -79,8 +78,10 @@ def failing(code: str, message: str = "no", status: int = 400) -> Callable[..., 
 
 def test_positions_are_read_page_by_page(dynamodb):
     positions = {f"shard-{number}": FIRST for number in range(7)}
-    ready(dynamodb_store(dynamodb))
-    dynamodb_store(dynamodb).save(STREAM, positions)
+    store = dynamodb_store(dynamodb)
+    ready(store)
+    store.save(STREAM, positions)
+    store.close(STREAM)
     asked = []
 
     def query(**arguments: Any) -> Any:
@@ -93,18 +94,19 @@ def test_positions_are_read_page_by_page(dynamodb):
 
 
 @pytest.mark.parametrize(
-    "operation", ["describe_table", "create_table", "query", "update_item", "delete_item"]
+    "operation",
+    ["describe_table", "create_table", "query", "update_item", "transact_write_items", "delete_item"],
 )
 def test_a_missing_permission_is_named(dynamodb, operation):
     if operation != "create_table":
-        ready(dynamodb_store(dynamodb))
+        make_table(dynamodb)
     denied = failing("AccessDeniedException", f"User: me is not authorized to perform: {operation}")
     store = dynamodb_store(Through(dynamodb, **{operation: denied}))
 
     def use_it() -> None:
         store.load(STREAM)
         store.save(STREAM, {"shard-1": FIRST})
-        store.forget(STREAM, ["shard-1"])
+        store.close(STREAM)
 
     with pytest.raises(CheckpointError) as caught:
         use_it()
@@ -128,7 +130,7 @@ def test_a_missing_permission_is_named(dynamodb, operation):
     ],
 )
 def test_what_may_pass_is_transient_and_nothing_else(dynamodb, code, status, expected):
-    store = dynamodb_store(Through(dynamodb, update_item=failing(code, status=status)))
+    store = dynamodb_store(Through(dynamodb, transact_write_items=failing(code, status=status)))
     ready(store)
     with pytest.raises(expected, match="checkpoint table 'checkpoints'"):
         store.save(STREAM, {"shard-1": FIRST})
@@ -146,7 +148,7 @@ def test_a_lost_connection_is_transient(dynamodb, error):
     def fail(**_: Any) -> None:
         raise error
 
-    ready(dynamodb_store(dynamodb))
+    make_table(dynamodb)
     store = dynamodb_store(Through(dynamodb, query=fail))
     with pytest.raises(ConnectionLost, match="query on checkpoint table 'checkpoints'"):
         store.load(STREAM)
@@ -154,7 +156,7 @@ def test_a_lost_connection_is_transient(dynamodb, error):
 
 @pytest.mark.parametrize("operation", ["describe_table", "query"])
 def test_an_answer_that_was_cut_is_not_an_empty_one(dynamodb, operation):
-    ready(dynamodb_store(dynamodb))
+    make_table(dynamodb)
     with pytest.raises(MalformedAnswer, match=f"{operation} on checkpoint table"):
         dynamodb_store(Through(dynamodb, **{operation: lambda **_: {}})).load(STREAM)
 

@@ -31,6 +31,13 @@ def dynamodb_store(client: Any, consumer: str = "mailer") -> rxd.DynamoDBCheckpo
     return rxd.DynamoDBCheckpoints(TABLE, consumer=consumer, client=client)
 
 
+def taken_over(store: rxd.DynamoDBCheckpoints, stream: str = STREAM) -> dict[str, str]:
+    """Load after the crash of another process, whose claim shows no life any more."""
+    times = iter(range(0, 10_000, 10))
+    store._clock = lambda: float(next(times))
+    return ready(store, stream)
+
+
 def subscribed(sim: SimulatedStream, scheduler: TestScheduler, store: Any, **options: Any) -> Reader:
     return Reader(sim, scheduler, {"checkpoints": store, "start": "trim_horizon", **options})
 
