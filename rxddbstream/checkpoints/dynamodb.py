@@ -31,8 +31,8 @@ from rxddbstream.errors import (
     TransientError,
 )
 
-SIGN_OF_LIFE_EVERY = 5.0
-"""Seconds between two signs of life; or `period`, if that is longer."""
+SHORTEST_PERIOD = 1.0
+"""Seconds between two signs of life, at least; there is one in each `period`, if that is longer."""
 
 SIGNS_MISSED = 3  # as many as may be late, by a slow or throttled table, before the claim is taken over
 _A_TRANSACTION = 99  # actions beside the claim; the service takes 100
@@ -45,9 +45,9 @@ class DynamoDBCheckpoints:
     stream's ARN and the shard's ID) the sort key. A position is only ever replaced by a later one. Several
     consumers can follow one stream, each under a name of its own, in one table.
 
-    A consumer is one process at a time: it claims the stream, and shows every five seconds that it is alive.
-    A second one is refused. After a crash the next start waits until there was no sign of life for 15 seconds
-    (three times `period`, if that is more), and takes over; after an orderly end it begins at once. One that
+    A consumer is one process at a time: it claims the stream, and shows once a `period` that it is alive. A
+    second one is refused. After a crash the next start waits until there was no sign of life for three
+    periods, which are 15 seconds by default, and takes over; after an orderly end it begins at once. One that
     was taken over writes nothing any more, and ends with `CheckpointLocked`.
 
     It takes `dynamodb:DescribeTable`, `Query`, `UpdateItem` and `DeleteItem` on the table, and `CreateTable`
@@ -179,7 +179,8 @@ class _Claim:
         self._store = store
         self._sort_key = f"*claim/{stream}"  # not among the positions, whose keys begin with the stream
         self._token = uuid4().hex
-        self._patience = SIGNS_MISSED * max(SIGN_OF_LIFE_EVERY, store.period)
+        self._period = max(SHORTEST_PERIOD, store.period)
+        self._patience = SIGNS_MISSED * self._period
         self._seen: tuple[str, str] | None = None  # the other one's token and number
         self._seen_at = self._shown_at = 0.0
         self._what = f"consumer {store._consumer!r} of checkpoint table {store._name!r}"
@@ -252,7 +253,7 @@ class _Claim:
     def show_life(self) -> None:
         """Write a sign of life, unless there was one just now."""
         now = self._store._clock()
-        if now - self._shown_at < SIGN_OF_LIFE_EVERY / 2:
+        if now - self._shown_at < self._period / 2:
             return
         if not self.table.write("update_item", **self._sign_of_life()):
             raise self._lost()

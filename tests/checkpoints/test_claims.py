@@ -20,11 +20,11 @@ from support.checkpoints import (
 )
 
 import rxddbstream as rxd
-from rxddbstream.checkpoints.dynamodb import SIGN_OF_LIFE_EVERY
+from rxddbstream.checkpoints.store import PERIOD
 from rxddbstream.errors import CheckpointError, CheckpointLocked, Throttled, TransientError
 from rxddbstream.testing import SimulatedStream
 
-PATIENCE = 3 * SIGN_OF_LIFE_EVERY
+PATIENCE = 3 * PERIOD
 
 
 class Clock:
@@ -98,15 +98,16 @@ def test_a_dead_one_is_taken_over_after_a_bounded_time_by_ones_own_clock(first, 
     assert second.load() == {"shard-1": FIRST}
 
 
-def test_one_that_writes_seldom_is_waited_for_longer(dynamodb, second):
-    first = Process(dynamodb, boot=0.0, period=60.0)
+@pytest.mark.parametrize(("period", "patience"), [(60.0, 180), (0.1, 3)])
+def test_one_that_writes_seldom_is_waited_for_longer(dynamodb, second, period, patience):
+    first = Process(dynamodb, boot=0.0, period=period)
     ready(first.store)
-    with pytest.raises(TransientError, match="no sign of life for 180 s"):
+    with pytest.raises(TransientError, match=f"no sign of life for {patience} s"):
         second.load()
-    second.wait(179.0)
+    second.wait(patience - 0.5)
     with pytest.raises(TransientError):
         second.load()
-    second.wait(1.0)
+    second.wait(0.5)
     assert second.load() == {}
 
 
