@@ -263,13 +263,23 @@ class Writer:
         try:
             with self._turn():
                 if not self._closed:
-                    self._store_all(kept, written)
-                    if not written and self._renew is not None:
-                        self._call(self._renew, self._stream)
+                    self._store_or_renew(kept, written)
         finally:
             written.pop(SEEN, None)  # is no news
             if written:
                 self._emit(Checkpointed(written))
+
+    def _store_or_renew(self, kept: Kept, written: dict[str, str]) -> None:
+        try:
+            self._store_all(kept, written)
+        except TransientError:
+            self._show_life(written)  # which is less to write than what did not pass
+            raise
+        self._show_life(written)
+
+    def _show_life(self, written: Mapping[str, str]) -> None:
+        if not written and self._renew is not None:
+            self._call(self._renew, self._stream)
 
     @contextlib.contextmanager
     def _turn(self) -> Iterator[None]:

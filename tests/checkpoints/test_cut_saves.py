@@ -199,3 +199,21 @@ def test_a_store_may_dispose_its_own_subscription_while_it_saves(scheduler):
     assert store.log[-1] == "close"
     assert store.log.count("close") == 1
     assert store.kept[reader.changes[0].shard_id] == to_text(After(reader.changes[0].sequence_number))
+
+
+def test_a_store_is_renewed_where_nothing_is_saved():
+    class Renewed(Cut):
+        def renew(self, stream: str) -> None:
+            self.log.append(f"renewed {stream}")
+
+    store = Renewed()
+    shards = Shards(store, 1)
+    shards.writer.flush()
+    assert "renewed stream" not in store.log
+    shards.writer.flush()
+    assert store.log.count("renewed stream") == 1
+    shards.move(7)
+    store.left = 0
+    with pytest.raises(TransientError):
+        shards.writer.flush()
+    assert store.log.count("renewed stream") == 2
