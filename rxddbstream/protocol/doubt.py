@@ -2,12 +2,13 @@
 
 * An answer with neither records nor a next iterator is what botocore makes of a body that was cut. It is
   asked for again, and believed only of a shard that the listing says is closed.
-* A shard that is read while the listing still shows it may be gone already, and one that is new may not be
-  readable yet: ResourceNotFoundException is believed when it comes `DENIALS_BELIEVED` times in a row, over
-  `DENIED_FOR`. That the listing lacks the shard proves nothing: it may be late.
+* A shard that is new may not be readable yet: ResourceNotFoundException is believed when it comes
+  `DENIALS_BELIEVED` times in a row, over `DENIED_FOR`. That the listing lacks the shard proves nothing: it
+  may be late. So it is for a parent that no listing has shown, too, which discovery asks for by name.
+* A shard that was read before is readable: when it is denied it is gone, unless the listing shows it open.
+  To wait would lose more, for what continues it is dropped meanwhile.
 
-This is about a shard that is being read. Of one that no listing has shown, a single denial is enough, and
-one that listings have lacked for long is forgotten: both in `lineage.py`.
+One that listings have lacked for long is forgotten: see `lineage.py`.
 """
 
 from __future__ import annotations
@@ -22,11 +23,16 @@ CUT_ANSWERS_BELIEVED = 100  # ten came in a row by chance where three answers in
 
 
 class Doubt:
-    """The doubtful answers about one shard that came in a row."""
+    """The doubtful answers about one shard that came in a row.
 
-    __slots__ = ("_cut_answers", "_denials", "_denied_since", "_faults")
+    Args:
+        was_read: whether there was a page of the shard before, be it in an earlier run.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_cut_answers", "_denials", "_denied_since", "_faults", "_was_read")
+
+    def __init__(self, *, was_read: bool = False) -> None:
+        self._was_read = was_read
         self._cut_answers = 0
         self._denials = 0
         self._denied_since: datetime | None = None
@@ -34,6 +40,7 @@ class Doubt:
 
     def answered(self) -> None:
         """There was a page: no doubt is left."""
+        self._was_read = True
         self._cut_answers = self._denials = self._faults = 0
 
     def cut(self) -> None:
@@ -84,7 +91,13 @@ class Doubt:
         """
         return self._denials == 1 or self.is_gone(now)
 
-    def is_gone(self, now: datetime) -> bool:
-        """Whether the denials are believed."""
+    def is_gone(self, now: datetime, *, is_listed_open: bool = True) -> bool:
+        """Whether the denials are believed.
+
+        Args:
+            is_listed_open: whether the listing may show the shard open.
+        """
+        if self.is_denied and self._was_read and not is_listed_open:
+            return True
         since = self._denied_since
         return self._denials >= DENIALS_BELIEVED and since is not None and now - since >= DENIED_FOR

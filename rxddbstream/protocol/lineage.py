@@ -6,7 +6,7 @@ A shard splits or is rolled over every few hours: it closes, and its children go
   order. Of unrelated shards all may be read at once.
   https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Streams.html
 * The listing is eventually consistent. A parent that it lacks is a parent not listed yet, until the
-  service has been asked for it by name and denied it (`unlisted`, `confirm_gone`).
+  service has been asked for it by name and denied it for long enough (`unlisted`, `confirm_gone`).
 * A closed shard without a child is one whose child is not listed yet (`childless`).
 * LATEST holds for the shards that are open when the reading begins. What is found later begins at
   TRIM_HORIZON, or a change written in between would be lost.
@@ -126,6 +126,10 @@ class Lineage:
         unlisted = (self._waiting.keys() | self._stopped_in) - self._shards.keys()
         # Those with a position first: a loss is told from where it begins.
         return sorted(unlisted, key=lambda shard_id: (shard_id not in self._stopped_in, shard_id))
+
+    def was_stopped_in(self, shard_id: str) -> bool:
+        """Whether an earlier run stopped in a shard that no listing has shown."""
+        return shard_id in self._stopped_in
 
     def confirm_gone(self, shard_id: str, now: datetime) -> Gap | None:
         """The service denies, at `now`, that it has this shard: its children are orphans, and may start.

@@ -135,7 +135,7 @@ class ShardReader:
         read_up_to = read_up_to or beginning.read_up_to(position)
         self.lag = beginning.lag(shard.id, read_up_to, self._now)
         self._tip = Tip(self._now if isinstance(position, Latest) else read_up_to, self._now)
-        self._doubt = Doubt()
+        self._doubt = Doubt(was_read=self._last_read is not None)
         self._gap_was_told = False
 
     @property
@@ -302,7 +302,8 @@ class ShardReader:
         if shard.is_closed and self._has_read_all_of(shard):
             self.state = State.ENDED
             return None
-        if self._doubt.is_gone(self._now):
+        is_listed_open = listed.shard is not None and not listed.shard.is_closed
+        if self._doubt.is_gone(self._now, is_listed_open=is_listed_open):
             self.state = State.ENDED
             was_closed_before = shard.id in self._beginning.closed_before
             return self._loss("was in a shard that is gone", is_missed=not was_closed_before)

@@ -24,6 +24,7 @@ from rxddbstream.errors import IteratorTrimmed, ShardNotFound, StreamDisabled, S
 from rxddbstream.model.position import CLOCKS_DIFFER, TrimHorizon, resolve
 from rxddbstream.model.shard import Shard
 from rxddbstream.protocol.beginning import Beginning
+from rxddbstream.protocol.doubt import Doubt
 from rxddbstream.protocol.lineage import Lineage
 from rxddbstream.protocol.pacing import backoff
 from rxddbstream.reading.calls import Calls
@@ -66,6 +67,7 @@ class Discovery:
         self._outlet = outlet
         self._observer = observer
         self._lock = threading.Lock()  # guards the lineage; never held while calling out
+        self._doubts: dict[str, Doubt] = {}  # of shards that no listing has shown
         self._lineage: Lineage
         self._stepper: Stepper
 
@@ -223,14 +225,30 @@ class Discovery:
         with self._lock:
             unlisted = self._lineage.unlisted()
         for shard_id in unlisted:
-            ask = partial(self._calls.client.get_iterator, shard_id, TrimHorizon())
-            try:
-                yield from self._calls.until_answered(ask)
-            except (ShardNotFound, IteratorTrimmed):
-                with self._lock:
-                    gap = self._lineage.confirm_gone(shard_id, self._calls.client.answered_at)
-                if gap is not None:
-                    if (loss := self._outlet.lose(gap)) is not None:
-                        raise loss from None
-                    yield from self._calls.until_answered(partial(self._outlet.give_up, shard_id))
-                self._open_ready()
+            if not (yield from self._is_gone(shard_id)):
+                continue
+            with self._lock:
+                gap = self._lineage.confirm_gone(shard_id, self._calls.client.answered_at)
+            if gap is not None:
+                if (loss := self._outlet.lose(gap)) is not None:
+                    raise loss
+                yield from self._calls.until_answered(partial(self._outlet.give_up, shard_id))
+            self._open_ready()
+
+    def _is_gone(self, shard_id: str) -> Generator[Wait, None, bool]:
+        """Ask for a shard that the listing lacks; whether it is believed to be gone."""
+        ask = partial(self._calls.client.get_iterator, shard_id, TrimHorizon())
+        with self._lock:
+            was_read = self._lineage.was_stopped_in(shard_id)
+        doubt = self._doubts.setdefault(shard_id, Doubt(was_read=was_read))
+        try:
+            yield from self._calls.until_answered(ask)
+        except (ShardNotFound, IteratorTrimmed):
+            now = self._calls.client.answered_at
+            doubt.denied(now)
+            if not doubt.is_gone(now, is_listed_open=False):
+                return False
+            del self._doubts[shard_id]
+            return True
+        del self._doubts[shard_id]
+        return False

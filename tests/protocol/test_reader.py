@@ -269,12 +269,12 @@ def test_a_denied_shard_that_has_been_read_to_its_ending_number_has_ended_withou
 
 @pytest.mark.parametrize(
     ("doubt", "asked_again"),
-    [([Fault.NOT_FOUND], GetIterator(After("7"))), ([CUT, CUT], GetRecords("first"))],
+    [([Fault.NOT_FOUND], GetIterator(TrimHorizon())), ([CUT, CUT], GetRecords("first"))],
 )
 def test_a_listing_that_lacks_a_doubtful_shard_proves_nothing(
     doubt: list[Answer], asked_again: GetIterator | GetRecords
 ) -> None:
-    reader = reading(After("7"))
+    reader = reading()
 
     assert feed(reader, [*doubt, Listed(None)]) is None
     assert reader.next_request() == asked_again
@@ -411,9 +411,14 @@ def deny(
     return outcome
 
 
-@pytest.mark.parametrize("shard", [OPEN, CLOSED, None])
-def test_a_shard_is_given_up_after_enough_denials_over_enough_time(shard: Shard | None) -> None:
-    reader = new_reader(After("7"))
+@pytest.mark.parametrize(
+    ("position", "after", "shard"),
+    [(After("7"), "7", OPEN), *[(TrimHorizon(), None, shard) for shard in (OPEN, CLOSED, None)]],
+)
+def test_a_shard_is_given_up_after_enough_denials_over_enough_time(
+    position: Position, after: str | None, shard: Shard | None
+) -> None:
+    reader = new_reader(position)
     assert deny(reader, DENIALS_BELIEVED - 1, 3600, shard) is None
     assert not reader.ended
     assert reader.doubts == DENIALS_BELIEVED - 1
@@ -421,9 +426,23 @@ def test_a_shard_is_given_up_after_enough_denials_over_enough_time(shard: Shard 
     outcome = feed(reader, [Fault.NOT_FOUND, Listed(shard)])
 
     assert isinstance(outcome, Gap)
-    assert (outcome.shard_id, outcome.after) == ("s", "7")
+    assert (outcome.shard_id, outcome.after) == ("s", after)
     assert "gone" in outcome.reason
     assert reader.ended
+
+
+@pytest.mark.parametrize("answers", [[], [NOTHING], [page(7)]])
+@pytest.mark.parametrize("listed", [None, CLOSED])
+def test_a_shard_that_was_read_is_gone_at_its_first_denial(
+    answers: list[Answer], listed: Shard | None
+) -> None:
+    reader = reading() if answers else reading(After("7"))
+    feed(reader, answers)
+
+    outcome = feed(reader, [Fault.NOT_FOUND, Listed(listed)])
+
+    assert reader.ended
+    assert isinstance(outcome, Gap)
 
 
 def test_quick_denials_are_not_believed_however_many() -> None:
@@ -454,11 +473,11 @@ def test_a_page_clears_the_denials() -> None:
     assert not reader.ended
 
 
-def test_a_closed_shard_with_records_left_is_not_given_up_at_the_first_denial() -> None:
+def test_a_shard_that_is_listed_as_open_is_not_given_up_at_the_first_denial() -> None:
     reader = reading()
     reader.receive(page(1))
 
-    deny(reader, 1, 0, CLOSED)
+    deny(reader, 1, 0, OPEN)
 
     assert reader.next_request() == GetIterator(After("1"))
 
@@ -532,7 +551,8 @@ def test_a_gap_before_any_record_names_the_beginning() -> None:
 def test_a_shard_that_is_gone_is_a_gap_unless_it_was_closed_before_the_beginning(
     position: Position, predates: bool, lost: bool
 ) -> None:
-    outcome = deny(new_reader(position, CLOSED, predates=predates), shard=CLOSED)
+    times = 1 if isinstance(position, After) else DENIALS_BELIEVED
+    outcome = deny(new_reader(position, CLOSED, predates=predates), times, shard=CLOSED)
 
     assert isinstance(outcome, Gap) is lost
 
