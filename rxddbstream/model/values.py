@@ -188,7 +188,8 @@ def decode_json_attribute(item: bytes | msgspec.Raw, name: str) -> Any:
         value: _Value | UnsetType = _attribute_decoder(name)(item).value
         if value is not UNSET:
             return _plain(value)
-    except (msgspec.MsgspecError, _OddValue, ValueError):  # the last of a name that msgspec does not take
+    # A ValueError is of a name that msgspec does not take, a TypeError of a signaling NaN in a set.
+    except (msgspec.MsgspecError, _OddValue, ValueError, TypeError):
         return _decode_json(_any_item(item)[name])  # which says what is wrong with it, or lets it pass
     raise KeyError(name)
 
@@ -210,7 +211,7 @@ def decode_json_item(item: bytes | msgspec.Raw) -> dict[str, Any]:
     """
     try:
         return {name: _plain(value) for name, value in _ITEM.decode(item).items()}
-    except (msgspec.MsgspecError, _OddValue):
+    except (msgspec.MsgspecError, _OddValue, TypeError):
         return {name: _decode_json(value) for name, value in _any_item(item).items()}
 
 

@@ -191,4 +191,4 @@ ANYTHING = st.recursive(
 
 @given(st.dictionaries(st.sampled_from(["eventName", "dynamodb", "userIdentity"]), ANYTHING) | ANYTHING)
 def test_nothing_raises_and_nothing_gets_out(record):
-    Rows(rxd.Change(record, "<shard>")._repr_html_())
+    Rows(rxd.Change(record, "<shard>")._repr_html_())  # which asserts that all that is open is closed

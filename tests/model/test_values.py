@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Callable
 from decimal import Clamped, Decimal, Inexact, Overflow, Rounded, Underflow, localcontext
 from typing import Any
 
@@ -11,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rxddbstream.errors import DecodeError, StreamError
-from rxddbstream.model.values import decode_item, decode_value
+from rxddbstream.model import values
+from rxddbstream.model.values import decode_item, decode_json_attribute, decode_json_item, decode_value
 
 
 def decimals() -> st.SearchStrategy[Decimal]:
@@ -169,6 +173,8 @@ def test_numbers_are_exact_whatever_the_decimal_context(digits: str) -> None:
     [
         ({"Q": "1"}, "{Q: str}"),
         ({"s": "a"}, "{s: str}"),
+        ({"four": "a"}, "{four: str}"),
+        ({"fives": "a"}, "{...: str}"),
         ({"SDK_UNKNOWN_MEMBER": {"name": "Q"}}, "{SDK_UNKNOWN_MEMBER: dict}"),
         ({"S": "a", "N": "1"}, "{S: str, N: str}"),
         ({}, "{}"),
@@ -180,7 +186,7 @@ def test_numbers_are_exact_whatever_the_decimal_context(digits: str) -> None:
 def test_a_value_that_is_not_one_member_of_a_known_type_is_an_error_that_tells_what_it_has(
     value: Any, found: str
 ) -> None:
-    with pytest.raises(DecodeError, match=found) as caught:
+    with pytest.raises(DecodeError, match=re.escape(found)) as caught:
         decode_value(value)
 
     assert "Change.record" in str(caught.value)
@@ -216,3 +222,50 @@ def test_an_error_deep_inside_tells_of_the_innermost_value() -> None:
 def test_a_value_of_the_wrong_kind_is_a_decode_error(value):
     with pytest.raises(DecodeError):
         decode_value(value)
+
+
+# The same as JSON, which is how it comes
+
+
+def json_of(value: Any) -> bytes:
+    return json.dumps({"a": value}).encode()
+
+
+NOT_FINITE = ["NaN", "Infinity", "-Infinity", "nan", "sNaN", "inf"]
+WRAPS: list[Callable[[str], Any]] = [
+    lambda number: {"N": number},
+    lambda number: {"NS": [number]},
+    lambda number: {"L": [{"M": {"x": {"N": number}}}]},
+]
+
+
+@pytest.mark.parametrize("text", NOT_FINITE)
+@pytest.mark.parametrize("wrap", WRAPS)
+def test_a_number_that_is_none_is_an_error_in_json_too(text: str, wrap: Callable[[str], Any]) -> None:
+    with pytest.raises(DecodeError):
+        decode_json_attribute(json_of(wrap(text)), "a")
+    with pytest.raises(DecodeError):
+        decode_json_item(json_of(wrap(text)))
+    with pytest.raises(DecodeError):
+        decode_value(wrap(text))
+
+
+def test_good_values_are_never_decoded_the_slow_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(value: Any) -> Any:
+        raise AssertionError(f"the slow way, of {value}")
+
+    monkeypatch.setattr(values, "_decode_json", slow)
+    good = (
+        {"S": "a"},
+        {"N": "1"},
+        {"N": "-1E-7"},
+        {"BOOL": True},
+        {"NULL": True},
+        {"NS": ["1"]},
+        {"B": "eA=="},
+    )
+    item = {"a": {"L": list(good)}, "b": {"M": {"c": {"SS": ["x"]}, "d": {"BS": ["eA=="]}}}}
+    body = json.dumps(item).encode()
+
+    assert decode_json_item(body)["a"][1:3] == [1, Decimal("-1E-7")]
+    assert decode_json_attribute(body, "b") == {"c": {"x"}, "d": {b"x"}}

@@ -178,12 +178,32 @@ def test_a_shard_stands_below_its_parent_or_says_what_it_continues(shards):
     for number, line in enumerate(lines(tree)):
         name = re.sub(r"^[│├└─↓ ]*", "", line).split()[0]
         place[name] = number, line
+    parents = {one.id: one.parent_id for one in tree.shards}
+    marked = set()
     for one in tree.shards:
         number, line = place[one.id]
-        if one.parent_id is not None and "(" not in line:
+        if one.parent_id is None:
+            assert "(" not in line
+        elif one.parent_id not in place:
+            assert line.endswith(f"(parent {one.parent_id} is not listed)")
+        elif "(" not in line:
             assert place[one.parent_id][0] < number
-        elif one.parent_id is not None:
-            assert line.endswith((f"(continues {one.parent_id})", f"(parent {one.parent_id} is not listed)"))
+        else:
+            assert line.endswith(f"(continues {one.parent_id})")
+            marked.add(one.id)
+    # Only what comes of a ring may stand above its parent, and of each ring one shard has to.
+    assert all(ring_above(name, parents) for name in marked)
+    assert all(ring_above(name, parents) & marked for name in parents if ring_above(name, parents))
+
+
+def ring_above(shard, parents):
+    """The shards of the ring that it comes of, which continue each other; none where it comes of no ring."""
+    line = [shard]
+    while (above := parents[line[-1]]) in parents:
+        if above in line:
+            return {*line[line.index(above) :]}
+        line.append(above)
+    return set()
 
 
 @given(st.integers(1, 900), st.integers(0, 2**32))
