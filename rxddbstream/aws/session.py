@@ -15,6 +15,7 @@ import difflib
 import os
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal
 
 import boto3
@@ -23,7 +24,7 @@ import botocore.exceptions as botocore_errors
 
 from rxddbstream.aws.errors import explain, no_credentials
 from rxddbstream.aws.parser import accelerated
-from rxddbstream.aws.places import check_endpoint_of, region_to_use, without_user
+from rxddbstream.aws.places import check_endpoint_of, region_of, region_to_use, without_user
 from rxddbstream.errors import ConfigurationError, RequestFailed, StreamError, StreamNotFound
 
 CONNECT_TIMEOUT = 5.0
@@ -50,6 +51,7 @@ def client_maker(
     endpoint_url: str | None,
     connections: int,
     as_nobody: bool = False,
+    is_beside: bool = False,
 ) -> Callable[[str], Any]:
     """What makes clients by the name of their service.
 
@@ -58,26 +60,20 @@ def client_maker(
         session: a `boto3.Session`; None makes one of `region_name` and `profile_name`.
         connections: how many calls of a client may be under way at once.
         as_nobody: makes clients whose credentials are made up: a service refuses them, and so answers.
+        is_beside: the clients are for something beside the stream, such as checkpoints, which may be in
+            another region: that of `stream` is the last resort.
     """
     session = session or open_session(region_name, profile_name)
     try:
-        region = region_to_use(stream, region_name, session.region_name)
+        if is_beside:
+            region = region_name or session.region_name or region_of(stream)
+        else:
+            region = region_to_use(stream, region_name, session.region_name)
         config = _config(session, connections)
     except botocore_errors.BotoCoreError as error:
         raise _misconfigured(error) from error
 
-    def create(service: str, url: str | None) -> Any:
-        # Not unsigned: stand-ins learn from the signature which service is meant.
-        names = ("aws_access_key_id", "aws_secret_access_key") if as_nobody else ()
-        fast = service == "dynamodbstreams" and not as_nobody
-        maker = accelerated(session._session) if fast else session._session
-        return maker.create_client(
-            service,
-            region_name=region,
-            endpoint_url=url,
-            config=config,
-            **dict.fromkeys(names, "nobody"),
-        )
+    create = partial(_create, session, region, config, as_nobody)
 
     def make(service: str) -> Any:
         if not as_nobody:
@@ -89,10 +85,28 @@ def client_maker(
                 client = create(service, without_user(url))
         except (botocore_errors.BotoCoreError, ValueError) as error:
             raise _misconfigured(error) from error
-        check_endpoint_of(stream, client.meta.endpoint_url)
+        if not is_beside:
+            check_endpoint_of(stream, client.meta.endpoint_url)
         return client
 
     return make
+
+
+def _create(
+    session: Any,
+    region: str | None,
+    config: botocore.config.Config,
+    as_nobody: bool,
+    service: str,
+    url: str | None,
+) -> Any:
+    # Not unsigned: stand-ins learn from the signature which service is meant.
+    names = ("aws_access_key_id", "aws_secret_access_key") if as_nobody else ()
+    fast = service == "dynamodbstreams" and not as_nobody
+    maker = accelerated(session._session) if fast else session._session
+    return maker.create_client(
+        service, region_name=region, endpoint_url=url, config=config, **dict.fromkeys(names, "nobody")
+    )
 
 
 def _find_credentials(session: Any) -> None:

@@ -97,7 +97,8 @@ class DynamoDBCheckpoints:
         claim = self._claims.get(stream)
         if claim is None:
             if self._client is None:
-                self._client = client_maker(stream, *self._for_making_one, connections=2)("dynamodb")
+                make = client_maker(stream, *self._for_making_one, connections=2, is_beside=True)
+                self._client = make("dynamodb")
             claim = self._claims[stream] = _Claim(self, stream)
         if not claim.uses:
             claim.table.find_or_create()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import io
 import json
+import logging
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -669,6 +670,50 @@ def test_a_region_given_beats_the_sessions() -> None:
 
     client = connect(made_up, now=our_time, session=session, region_name="ap-south-1")
     assert region_of(client) == "ap-south-1"
+
+
+def test_checkpoints_may_be_in_another_region_than_the_stream(environment: Callable[..., None]) -> None:
+    environment(AWS_DEFAULT_REGION="us-east-2")
+
+    def region(name: str | None = None) -> Any:
+        return client_maker(ARN, None, name, None, None, 1, is_beside=True)("dynamodb").meta.region_name
+
+    assert (region(), region("us-east-1")) == ("us-east-2", "us-east-1")
+    environment(AWS_DEFAULT_REGION=None)
+    assert region() == "eu-west-1"
+
+
+@pytest.mark.parametrize("stream", [ARN, "orders"])
+@pytest.mark.parametrize("is_set", [False, True])
+def test_an_endpoints_password_is_in_no_log_and_no_error(
+    stream: str, is_set: bool, environment: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
+    url = "http://user:hunter2@127.0.0.1:1"
+    if is_set:
+        environment(AWS_ENDPOINT_URL=url)
+    with caplog.at_level(logging.DEBUG, "rxddbstream"), pytest.raises(ConnectionLost) as raised:
+        connect(stream, now=our_time, endpoint_url=None if is_set else url).list_shards()
+
+    told = f"{caplog.text} {raised.value} {raised.value.__cause__}"
+    assert "http://127.0.0.1:1" in told
+    assert "hunter2" not in told
+
+
+def test_a_mistyped_endpoint_shows_no_password() -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        connect(ARN, now=our_time, endpoint_url="user:hunter2@localhost:8000")
+    assert "hunter2" not in f"{raised.value} {raised.value.__cause__}"
+
+
+def test_a_given_clients_endpoint_shows_no_password() -> None:
+    where = {"region_name": "eu-west-1", "endpoint_url": "http://user:hunter2@localhost:8000"}
+    missing = botocore_errors.ClientError({"Error": {"Code": "ResourceNotFoundException"}}, "ListStreams")
+    for answer in (missing, {"Streams": []}):
+        double = Double(answer)
+        double.meta = SimpleNamespace(**where)  # type: ignore[attr-defined]
+        with pytest.raises(StreamNotFound, match="localhost:8000") as raised:
+            connect("orders", now=our_time, client=double)
+        assert "hunter2" not in str(raised.value)
 
 
 @pytest.mark.usefixtures("aws")
