@@ -6,8 +6,9 @@
     2 SHARD_END                                          all is done
 
 Each is kept by its shard's ID. Beside them, as times: `*start`, where shards without a text begin (or
-TRIM_HORIZON), `*began`, when the first run began, `*seen`, when the consumer was last alive, and `*windows
-NAME`, the watermark at which the window operator of that name had emitted its windows.
+TRIM_HORIZON), `*began`, when the first run began, `*seen`, when the consumer was last alive, and `*emitted
+NAME`, up to which end the window operator of that name had emitted its windows. Earlier versions kept
+`*windows NAME`, the watermark at which it had, from which that follows with the lateness of then alone.
 
 The text of a later position sorts after that of an earlier one. So a store that only ever replaces a text
 by a greater one never moves backwards, and need not know what the texts mean.
@@ -26,7 +27,8 @@ SHARD_END = "2 SHARD_END"
 SEEN = "*seen"
 """The key, in place of a shard's ID, of when the consumer was last alive."""
 
-_START, _BEGAN, _WINDOWS = "*start", "*began", "*windows "  # the last begins the key of a window operator
+_START, _BEGAN = "*start", "*began"
+_EMITTED, _WINDOWS = "*emitted ", "*windows "  # begin the keys of window operators
 _TRIM_HORIZON = "0 TRIM_HORIZON"
 _AT_TIMESTAMP = "0 AT_TIMESTAMP "
 _AFTER = "1 AFTER_SEQUENCE_NUMBER "
@@ -46,8 +48,8 @@ def to_texts(kept: Kept) -> dict[str, str]:
         texts[_START] = to_text(kept.start)
     if kept.began is not None:
         texts[_BEGAN] = to_text(AtTime(kept.began))
-    for name, watermark in kept.windows.items():
-        texts[_WINDOWS + name] = to_text(AtTime(utc(microseconds(watermark))))
+    for name, end in kept.windows.items():
+        texts[_EMITTED + name] = to_text(AtTime(utc(microseconds(end))))
     texts |= {shard_id: to_text(position) for shard_id, position in kept.shards.items()}
     if kept.seen is not None:
         texts[SEEN] = to_text(AtTime(kept.seen))
@@ -65,18 +67,23 @@ def from_texts(texts: Mapping[str, str]) -> Kept:
     """
     positions = {key: from_text(text) for key, text in texts.items()}
     start, began, seen = (positions.pop(key, None) for key in (_START, _BEGAN, SEEN))
-    windows = {key: positions.pop(key) for key in list(positions) if key.startswith(_WINDOWS)}
+    windows, watermarks = _times_of(_EMITTED, positions), _times_of(_WINDOWS, positions)
     return Kept(
         start=start,
         began=began.time if isinstance(began, AtTime) else None,
         seen=seen.time if isinstance(seen, AtTime) else None,
-        windows={
-            key.removeprefix(_WINDOWS): at.time.timestamp()
-            for key, at in windows.items()
-            if isinstance(at, AtTime)
-        },
+        windows=windows,
+        watermarks=watermarks,
         shards=positions,
     )
+
+
+def _times_of(prefix: str, positions: dict[str, Position | None]) -> dict[str, float]:
+    """Take out what is kept under keys that begin so, by the rest of the key."""
+    taken = {key: positions.pop(key) for key in list(positions) if key.startswith(prefix)}
+    return {
+        key.removeprefix(prefix): at.time.timestamp() for key, at in taken.items() if isinstance(at, AtTime)
+    }
 
 
 def to_text(position: Position | None) -> str:

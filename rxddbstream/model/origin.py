@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import inf
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 
 class Numbered(Protocol):
@@ -18,21 +18,43 @@ class Numbered(Protocol):
     def sequence_number(self) -> str: ...
 
 
+class WindowOperator(NamedTuple):
+    """What a reading knows of a window operator on it. Sizes are seconds.
+
+    Attributes:
+        name: what is kept under; it says which windows they are, so that others have another one.
+        formerly: the name under which earlier versions kept the watermark.
+        span: from a window's start to its end.
+        lateness: how long a window stays open after its end.
+    """
+
+    name: str
+    formerly: str
+    span: float
+    lateness: float
+
+
 class EventTime(Protocol):
     """How far a subscription has come in event time, for window operators: its `Progress`.
 
     Watermarks are seconds since the epoch.
     """
 
-    def begin_windows(self, name: str, span: float) -> float | None:
-        """There is a window operator of this name, with windows of `span` seconds.
+    def begin_windows(self, operator: WindowOperator) -> float | None:
+        """There is a window operator.
 
         Returns:
-            The watermark at which an earlier run had emitted its windows; None where that was not kept.
+            Up to which end an earlier run had emitted its windows; None where that was not kept.
+
+        Raises:
+            ConfigurationError: there is another of this name, and checkpoints are kept.
         """
 
-    def emitted_windows(self, name: str, watermark: float) -> None:
-        """All windows that close at this watermark have been emitted, and their observer has returned."""
+    def end_windows(self, operator: WindowOperator) -> None:
+        """There is that window operator no more."""
+
+    def emitted_windows(self, name: str, end: float) -> None:
+        """All windows that end by then have been emitted, and their observer has returned."""
 
     def listen(self, listener: Callable[[float], object]) -> Callable[[], None]:
         """Have the watermark told whenever it has moved on, and now, from any thread; what ends that."""

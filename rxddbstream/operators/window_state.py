@@ -15,10 +15,11 @@ from reactivex.disposable import CompositeDisposable, Disposable
 
 from rxddbstream.checkpoints import holding
 from rxddbstream.checkpoints.acknowledgement import Counted, delivering
+from rxddbstream.errors import ConfigurationError
 from rxddbstream.model.change import Change
-from rxddbstream.model.origin import EventTime, Origin
+from rxddbstream.model.origin import EventTime, Origin, WindowOperator
+from rxddbstream.model.times import microseconds
 from rxddbstream.windows.base import Closed, Took, WindowResult, Windows
-from rxddbstream.windows.definitions import Windower
 
 K = TypeVar("K")
 R = TypeVar("R")
@@ -46,18 +47,17 @@ class Windowing(Generic[K, R]):
     def __init__(
         self,
         windows: Windows[K, Change, R],
-        windower: Windower,
+        known: WindowOperator,
         key: Callable[[Change], K] | None,
         late: Callable[[Change], object] | None,
-        name: str,
         observer: abc.ObserverBase[WindowResult[K, R]],
     ) -> None:
         self._windows = windows
-        self._span = windower.span
+        self._known = known
+        self._lateness = microseconds(known.lateness)
         self._key: Callable[[Change], Any] = key or (lambda change: None)
         self._tell_late = late
         self._has_warned = False
-        self._name = name
         self._observer = observer
         # Changes of one stream come one at a time, and so does its watermark; those of merged ones may not.
         self._lock = threading.RLock()
@@ -79,14 +79,18 @@ class Windowing(Generic[K, R]):
     def _take(self, change: Change) -> None:
         with self._lock:
             origin = change.origin
-            if origin is not self._newest:
-                self._meet(origin)
+            if origin is not self._newest and not self._meet(origin):
+                return
             time = change.timestamp
             if origin is not None and time > origin.latest:
                 time = origin.latest  # else its window would stay open for as long as the time lies ahead
-            took = self._windows.add(self._key(change), time, change, change.shard_id)
-            if took:
-                self._handle(took, change)
+            try:
+                took = self._windows.add(self._key(change), time, change, change.shard_id)
+                if took:
+                    self._handle(took, change)
+            except Exception as error:  # noqa: BLE001 - on a timer's thread, nobody hears what is raised
+                self._observer.on_error(error)
+                return
             if self._by_hand:
                 self._advance(None, max(time, self._watermarks[None]))
 
@@ -108,21 +112,30 @@ class Windowing(Generic[K, R]):
                     change.shard_id,
                 )
 
-    def _meet(self, origin: Origin | None) -> None:
-        """A change is the first one of its shard, or the last one was another's."""
+    def _meet(self, origin: Origin | None) -> bool:
+        """A change is the first one of its shard, or the last one was another's; whether it is welcome."""
         self._newest = origin
         event_time = origin.event_time if origin is not None else None
         self._by_hand = event_time is None
         if event_time in self._watermarks:
-            return
-        self._watermarks[event_time] = -inf
+            return True
         if event_time is None:
-            return
-        emitted = event_time.begin_windows(self._name, self._span)
+            self._watermarks[event_time] = -inf
+            return True
+        try:
+            emitted = event_time.begin_windows(self._known)
+        except ConfigurationError as error:
+            self._newest = self
+            self._observer.on_error(error)
+            return False
+        self._watermarks[event_time] = -inf
+        self._listening.add(Disposable(lambda: event_time.end_windows(self._known)))
         # Of several streams: what was emitted has passed the watermark of each.
-        self._resumed = min(self._resumed, -inf if emitted is None else emitted)
+        resumed = -inf if emitted is None else (microseconds(emitted) + self._lateness) / 1e6
+        self._resumed = min(self._resumed, resumed)
         self._windows.resumed_at(self._resumed)
         self._listening.add(Disposable(event_time.listen(lambda value: self._advance(event_time, value))))
+        return True
 
     def _advance(self, event_time: EventTime | None, value: float) -> None:
         with self._lock:
@@ -158,9 +171,12 @@ class Windowing(Generic[K, R]):
 
     def _settle(self, emission: _Emission) -> None:
         # In this order: a crash in between must not have the windows emitted again, or not at all.
-        for subscription in list(self._watermarks):
-            if subscription is not None and emission.watermark < inf:
-                subscription.emitted_windows(self._name, emission.watermark)
+        # What is kept is an end, not the watermark: with another lateness, that would mean other windows.
+        if emission.watermark < inf:
+            end = (microseconds(emission.watermark) - self._lateness) / 1e6
+            for subscription in list(self._watermarks):
+                if subscription is not None:
+                    subscription.emitted_windows(self._known.name, end)
         holding.release(emission.release)
 
     def _complete(self) -> None:

@@ -15,7 +15,7 @@ overtake the changes.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Generic, TypeAlias, TypeVar, overload
 
 from reactivex import Observable, abc
@@ -25,6 +25,7 @@ from reactivex.disposable import Disposable
 from rxddbstream.errors import ConfigurationError
 from rxddbstream.model.callback import checked
 from rxddbstream.model.change import Change
+from rxddbstream.model.origin import WindowOperator
 from rxddbstream.model.times import Seconds
 from rxddbstream.operators.window_state import LateObserver, Windowing
 from rxddbstream.windows.base import WindowResult, Windows
@@ -118,11 +119,13 @@ def window(
         late: gets the changes that come after all of their windows have closed. They are counted, too:
             `Statistics.late`.
         name: tells this operator from others on the same stream, when checkpoints are kept. By default that
-            is the windower; so name two that have the same one.
+            is the windower; so name two that have the same one. What was emitted is known by the name and
+            the windower: with windows of another size, or other offsets, nothing counts as emitted.
 
     Errors at on_error:
         HeldTooLate: checkpoints are kept, and the changes come too late to be held: from a buffer, or from
             another thread.
+        ConfigurationError: checkpoints are kept, and another operator on the same subscription has the name.
 
     >>> import rxddbstream as rxd
     >>> from reactivex import operators as ops
@@ -236,6 +239,7 @@ def fold_window(
     """
     folding = _fold_of(seed, fold)
     windower.windows(folding, lateness=lateness)  # what cannot work is refused here, and not at on_error
+    known = _known_as(windower, name, lateness)
     tell_late = (
         checked(late.on_next if isinstance(late, abc.ObserverBase) else late, "late") if late else None
     )
@@ -245,12 +249,19 @@ def fold_window(
             observer: abc.ObserverBase[WindowResult[Any, Any]], scheduler: abc.SchedulerBase | None = None
         ) -> abc.DisposableBase:
             windows: Windows[Any, Change, Any] = windower.windows(folding, lateness=lateness)
-            operator = Windowing(windows, windower, key, tell_late, name or repr(windower), observer)
+            operator = Windowing(windows, known, key, tell_late, observer)
             return operator.start(source, scheduler)
 
         return Observable(subscribe)
 
     return apply
+
+
+def _known_as(windower: Windower, name: str | None, lateness: Seconds) -> WindowOperator:
+    # The windower, too: what has been emitted of one kind of windows says nothing of another's.
+    named = f"{name}: {windower!r}" if name else repr(windower)
+    seconds = lateness.total_seconds() if isinstance(lateness, timedelta) else lateness
+    return WindowOperator(named, name or repr(windower), windower.span, seconds)
 
 
 def _fold_of(

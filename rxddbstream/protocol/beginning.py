@@ -26,8 +26,9 @@ class Kept:
         start: where shards without a position begin.
         began: the service's time of the first run's first listing.
         seen: when the consumer was last alive, by the service's time.
-        windows: the watermark, in seconds since the epoch, at which a window operator had emitted its
-            windows, by the operator's name.
+        windows: up to which end, in seconds since the epoch, a window operator had emitted its windows, by
+            the operator's name.
+        watermarks: in place of that, what earlier versions kept: the watermark at which it had.
         shards: where reading goes on, by the shard's ID; None stands for the shard's end.
     """
 
@@ -35,6 +36,7 @@ class Kept:
     began: datetime | None = None
     seen: datetime | None = None
     windows: Mapping[str, float] = field(default_factory=dict)
+    watermarks: Mapping[str, float] = field(default_factory=dict)
     shards: Mapping[str, Position | None] = field(default_factory=dict)
 
 

@@ -125,7 +125,7 @@ class LocalOutlet:
             on_failure=self._observer.on_error,
         )
         kept = writer.load()
-        self._progress.resume(kept.windows)
+        self._progress.resume(kept)
         self._writer = writer
         if self._closed:  # meanwhile, when there was none to close
             self.close()

@@ -9,9 +9,11 @@ from heapq import heappop, heappush
 from itertools import count
 from math import inf
 
+from rxddbstream.errors import ConfigurationError
+from rxddbstream.model.origin import WindowOperator
 from rxddbstream.model.position import AtTime, Latest
 from rxddbstream.model.times import EPOCH
-from rxddbstream.protocol.beginning import Beginning
+from rxddbstream.protocol.beginning import Beginning, Kept
 from rxddbstream.protocol.lineage import Ready
 from rxddbstream.reading.statistics import Counts
 from rxddbstream.windows.watermark import SETTLING, Watermark
@@ -25,19 +27,25 @@ class Progress:
 
     Args:
         alignment: how many seconds a shard may be ahead of the slowest; None: any, but for windows.
+        keeps_checkpoints: whether it is kept what window operators have emitted.
 
     Attributes:
         counts: where its calls are counted.
     """
 
-    def __init__(self, counts: Counts, alignment: float | None = None) -> None:
+    def __init__(
+        self, counts: Counts, alignment: float | None = None, *, keeps_checkpoints: bool = False
+    ) -> None:
         self.counts = counts
         self._alignment_without_windows = alignment
         self._lock = threading.Lock()  # guards what follows; never held while calling out
         self._watermark = Watermark()
         self._lag: dict[str, float] = {}
         self._passed_on = -inf
-        self._emitted: dict[str, float] = {}
+        self._keeps_checkpoints = keeps_checkpoints
+        self._emitted: dict[str, float] = {}  # up to which end, by the operator's name
+        self._emitted_at: Mapping[str, float] = {}  # at which watermark, by an earlier version
+        self._operators: set[str] = set()  # their names
         self._alignment = alignment
         self._waiting: list[tuple[float, int, Callable[[], object]]] = []  # a heap
         self._numbers = count()
@@ -130,31 +138,49 @@ class Progress:
         """A change came after its windows had closed."""
         self.counts.was_late()
 
-    def begin_windows(self, name: str, span: float) -> float | None:
-        """There is a window operator, with windows of that many seconds.
+    def begin_windows(self, operator: WindowOperator) -> float | None:
+        """There is a window operator.
 
         Returns:
-            The watermark at which it had emitted its windows in an earlier run, as far as that was kept.
+            Up to which end it had emitted its windows in an earlier run, as far as that was kept.
+
+        Raises:
+            ConfigurationError: there is another of this name: what one of them had emitted would count as
+                emitted by both.
         """
+        name, formerly, span, lateness = operator
         with self._lock:
+            if self._keeps_checkpoints and name in self._operators:
+                raise ConfigurationError(
+                    f"there are two window operators {name!r} on one subscription; what they have emitted "
+                    "is checkpointed under their name: give each another name="
+                )
+            self._operators.add(name)
             if self._alignment_without_windows is None:
                 self._alignment = max(self._alignment or ALIGNMENT, span)
+            if name not in self._emitted and formerly in self._emitted_at:
+                self._emitted[name] = self._emitted_at[formerly] - lateness
             return self._emitted.get(name)
 
-    def emitted_windows(self, name: str, watermark: float) -> None:
-        """All windows that close at this watermark have been emitted, and their observer has returned."""
+    def end_windows(self, operator: WindowOperator) -> None:
+        """There is that window operator no more; another one may take its name."""
         with self._lock:
-            self._emitted[name] = watermark
+            self._operators.discard(operator.name)
+
+    def emitted_windows(self, name: str, end: float) -> None:
+        """All windows that end by then have been emitted, and their observer has returned."""
+        with self._lock:
+            self._emitted[name] = max(end, self._emitted.get(name, end))
 
     @property
     def emitted(self) -> Mapping[str, float]:
-        """The watermark up to which each window operator has emitted."""
+        """Up to which end each window operator has emitted its windows."""
         with self._lock:
             return dict(self._emitted)
 
-    def resume(self, emitted: Mapping[str, float]) -> None:
-        """Go on where an earlier run has kept these."""
-        self._emitted = dict(emitted)
+    def resume(self, kept: Kept) -> None:
+        """Go on where an earlier run has stopped."""
+        self._emitted, self._emitted_at = dict(kept.windows), kept.watermarks
 
     @property
     def shards(self) -> int:

@@ -216,7 +216,7 @@ def _discover(
     # A slow observer can hold up all polls; discovery must go on.
     control = getattr(polls, "control", polls)
     clock = SteadyClock(lambda: polls.now.timestamp())
-    progress = Progress(counts, options.alignment)
+    progress = Progress(counts, options.alignment, keeps_checkpoints=options.checkpoints is not None)
     events = EventSink(options.events, observer.on_error)
     turns = Turns(options.poll, polls, clock)
     outlet = LocalOutlet(options, progress, events, turns, control, observer)

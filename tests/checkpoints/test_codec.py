@@ -148,7 +148,12 @@ def test_the_keys_are_these_for_ever_and_in_the_order_in_which_they_are_written(
     assert list(to_texts(kept).items()) == [
         ("*start", "0 TRIM_HORIZON"),
         ("*began", noon),
-        ("*windows hourly", noon),
+        ("*emitted hourly", noon),
         ("shard-1", "2 SHARD_END"),
         ("*seen", noon),
     ]
+
+
+def test_the_watermark_that_earlier_versions_kept_of_windows_is_known():
+    kept = from_texts({"*windows hourly": "0 AT_TIMESTAMP 2026-01-31T12:00:00+00:00"})
+    assert kept == Kept(watermarks={"hourly": NOON.timestamp()})

@@ -669,3 +669,153 @@ def test_windows_close_where_a_shard_is_read_again_and_its_children_are_not(sche
     consumer.subscription.dispose()
 
     assert [(result.key, result.value) for _, result in consumer.results] == [("a", 1)]
+
+
+class Deploys:
+    """One consumer whose windows change from run to run, and what became of each change."""
+
+    def __init__(self, scheduler):
+        self.scheduler = scheduler
+        self.sim = SimulatedStream(scheduler=scheduler)
+        self.store = rxd.MemoryCheckpoints()
+        self.windows, self.late, self.errors = [], [], []
+        self.folding = dops.Fold(list, lambda ids, change: [*ids, by_id(change)], tuple)
+
+    def run(self, windower, seconds, lateness=0, name=None, first=0):
+        windows = dops.fold_window(
+            windower, fold=self.folding, lateness=lateness, late=self.late.append, name=name
+        )
+        changes = changes_of(self.sim, self.scheduler, checkpoints=self.store)
+        with changes.pipe(windows).subscribe(self.windows.append, self.errors.append):
+            for number in range(first, first + seconds):
+                self.sim.put(str(number))
+                self.scheduler.advance_by(1)
+        return first + seconds
+
+    @property
+    def lost(self):
+        found = {key for result in self.windows for key in result.value} | {by_id(late) for late in self.late}
+        written = [record["dynamodb"]["Keys"]["id"]["S"] for record in self.sim.records]
+        return [key for key in written if key not in found]
+
+
+windowers = st.sampled_from(
+    [
+        dops.tumbling(10),
+        dops.tumbling(10, offset=3),
+        dops.tumbling(25),
+        dops.sliding(20, every=10),
+        dops.session(3, max=12),
+        dops.session(3, max=20),
+    ]
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=25)
+@given(
+    st.lists(st.tuples(windowers, st.sampled_from([0, 7, 30]), st.integers(1, 60)), min_size=2, max_size=4),
+    st.sampled_from([None, "mine"]),
+)
+def test_whatever_windows_a_deploy_changes_each_change_is_in_one_or_late(runs, name):
+    scheduler = TestScheduler()
+    scheduler.advance_to(BEGAN)
+    consumer = Deploys(scheduler)
+    written = 0
+    for windower, lateness, seconds in runs:
+        written = consumer.run(windower, seconds, lateness, name, written)
+    consumer.run(runs[-1][0], 120, 0, name, written)
+    assert consumer.errors == []
+    assert [key for key in consumer.lost if int(key) < written] == []
+
+
+def test_less_lateness_after_a_restart_neither_loses_nor_repeats_a_window(scheduler):
+    consumer = Deploys(scheduler)
+    written = consumer.run(dops.tumbling(10), 100, lateness=60)
+    consumer.run(dops.tumbling(10), 60, lateness=0, first=written)
+
+    starts = [result.start for result in consumer.windows]
+    assert len(starts) == len(set(starts)) == 15
+    assert all(len(result.value) == 10 for result in consumer.windows)
+
+
+def test_windows_of_another_size_under_the_same_name_have_what_was_held(scheduler):
+    consumer = Deploys(scheduler)
+    written = consumer.run(dops.tumbling(60), 95, name="mine")
+    held = {str(number) for number in range(60, 95)}
+    consumer.windows.clear()
+    consumer.run(dops.tumbling(5), 10, name="mine", first=written)
+
+    assert held <= {key for result in consumer.windows for key in result.value}
+
+
+def test_what_an_earlier_version_kept_counts_as_emitted(scheduler):
+    consumer = Deploys(scheduler)
+    written = consumer.run(dops.tumbling(10), 45, lateness=5, name="mine")
+    emitted = len(consumer.windows)
+    texts = consumer.store.load(consumer.sim.arn)
+    end = next(text for key, text in texts.items() if key.startswith("*emitted"))
+    at = datetime.fromisoformat(end.split()[-1]).timestamp() + 5  # the watermark, in place of the end
+    older = {key: text for key, text in texts.items() if not key.startswith("*emitted")}
+    older["*windows mine"] = "0 AT_TIMESTAMP " + datetime.fromtimestamp(at, UTC).isoformat()
+    consumer.store = rxd.MemoryCheckpoints()
+    consumer.store.save(consumer.sim.arn, older)
+    consumer.run(dops.tumbling(10), 40, lateness=5, name="mine", first=written)
+
+    starts = [result.start for result in consumer.windows]
+    assert emitted == 3
+    assert len(starts) == len(set(starts)) == 7
+    assert all(len(result.value) == 10 for result in consumer.windows)
+
+
+# --- one name ------------------------------------------------------------------------------------
+
+
+def test_two_window_operators_of_one_name_are_refused_where_checkpoints_are_kept(scheduler):
+    sim = SimulatedStream(scheduler=scheduler)
+    windows = dops.fold_window(dops.tumbling(10), fold=dops.count(), name="mine")
+    errors = []
+    changes_of(sim, scheduler, checkpoints=rxd.MemoryCheckpoints()).pipe(
+        ops.publish(lambda shared: reactivex.merge(shared.pipe(windows), shared.pipe(windows)))
+    ).subscribe(on_error=errors.append)
+    sim.put("a")
+    scheduler.advance_by(2)
+
+    assert [type(error) for error in errors] == [ConfigurationError]
+    assert "name=" in str(errors[0])
+
+
+@pytest.mark.parametrize(
+    ("named", "expected"), [(lambda shard: None, [ConfigurationError]), (lambda shard: shard.shard.id, [])]
+)
+def test_windows_on_each_shard_need_a_name_each_where_checkpoints_are_kept(scheduler, named, expected):
+    sim = SimulatedStream(scheduler=scheduler, shards=2)
+    errors = []
+
+    def windows_of(shard):
+        return shard.pipe(dops.fold_window(dops.tumbling(10), fold=dops.count(), name=named(shard)))
+
+    rxd.shards(
+        sim.arn,
+        client=sim.client,
+        scheduler=scheduler,
+        start="trim_horizon",
+        checkpoints=rxd.MemoryCheckpoints(),
+    ).pipe(ops.flat_map(windows_of)).subscribe(on_error=errors.append)
+    for shard in sim.shards:
+        sim.put_into(shard.id, "a")
+    scheduler.advance_by(2)
+
+    assert [type(error) for error in errors] == expected
+
+
+def test_two_window_operators_of_one_name_are_fine_without_checkpoints(scheduler):
+    sim = SimulatedStream(scheduler=scheduler)
+    windows = dops.fold_window(dops.tumbling(10), fold=dops.count())
+    results, errors = [], []
+    changes_of(sim, scheduler).pipe(
+        ops.publish(lambda shared: reactivex.merge(shared.pipe(windows), shared.pipe(windows)))
+    ).subscribe(results.append, errors.append)
+    sim.put("a")
+    scheduler.advance_by(30)
+
+    assert (len(results), errors) == (2, [])
