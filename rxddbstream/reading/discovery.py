@@ -40,6 +40,8 @@ FILTERED_AT_MOST = 3  # children of more shards than this are found by one listi
 SHORTEST_WAIT = 0.001  # a virtual clock does not move for less than a microsecond
 PATIENCE = 6  # times that the last children are asked for, before there are none
 PATIENCE_DISABLED = 4  # the same of a disabled stream, whose last shards have none
+CHILD_OVERDUE = 60.0  # seconds that event time waits for a child to be listed; as long as a full listing may
+CHILD_OVERDUE_AT_THE_END = 15.0  # the same where none may come: as long as the last children are asked for
 
 
 class Discovery:
@@ -69,6 +71,7 @@ class Discovery:
         self._lock = threading.Lock()  # guards the lineage; never held while calling out
         self._doubts: dict[str, Doubt] = {}  # of shards that no listing has shown
         self._lineage: Lineage
+        self._childless_since: dict[str, float | None] = {}  # None: nobody waits for a child any more
         self._stepper: Stepper
 
     def run(self, scheduler: abc.SchedulerBase) -> abc.DisposableBase:
@@ -137,6 +140,7 @@ class Discovery:
                 childless = self._lineage.childless()
                 unlisted = self._lineage.unlisted()
                 nothing_known = self._lineage.is_empty
+            self._expect_no_more_of(childless)
             missing = {*childless, *unlisted}
             if missing - known_missing:
                 times_asked = 0
@@ -159,6 +163,23 @@ class Discovery:
                 continue
             yield from self._list_again()
             next_listing = self._calls.now() + FULL_LISTING_INTERVAL
+
+    def _expect_no_more_of(self, childless: list[str]) -> None:
+        """Let event time go on where no child was listed for long, or windows would wait for it for ever."""
+        now = self._calls.now()
+        self._childless_since = {each: self._childless_since.get(each, now) for each in childless}
+        until = self._options.until
+        if until is not None and self._calls.client.answered_at < until:
+            return  # what is to come has time until then
+        for shard_id, since in self._childless_since.items():
+            if since is not None and now - since >= self._child_overdue:
+                self._childless_since[shard_id] = None
+                self._outlet.expect_no_child(shard_id)
+
+    @property
+    def _child_overdue(self) -> float:
+        goes_on = self._options.follow and self._calls.enabled
+        return CHILD_OVERDUE if goes_on else CHILD_OVERDUE_AT_THE_END
 
     def _is_over(self, times_asked: int) -> bool:
         """Whether nothing is being read, and nothing will come.
@@ -209,6 +230,7 @@ class Discovery:
                 if self._options.follow and shard_id not in listed:
                     with self._lock:
                         self._lineage.stop_asking_for_children(shard_id)
+                    self._outlet.expect_no_child(shard_id)
                 continue
             if children is None:
                 return False

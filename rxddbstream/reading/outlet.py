@@ -62,6 +62,9 @@ class Outlet(Protocol):
         """The service has lost a shard, unread; the error to end with, None to go on."""
         ...
 
+    def expect_no_child(self, shard_id: str) -> None:
+        """Nothing continues this shard, as far as can be known: nobody need wait for it."""
+
     def give_up(self, shard_id: str) -> None:
         """No later run need find out again that this one is lost."""
 
@@ -164,6 +167,9 @@ class LocalOutlet:
 
     def lose(self, gap: Gap) -> DataTrimmed | None:
         return self._subscription.report(gap)
+
+    def expect_no_child(self, shard_id: str) -> None:
+        self._progress.expect_no_child(shard_id)
 
     def give_up(self, shard_id: str) -> None:
         if self._writer is not None:

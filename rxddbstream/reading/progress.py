@@ -102,6 +102,12 @@ class Progress:
             self._watermark.ended(shard_id, expects_children)
         self._pass_on()
 
+    def expect_no_child(self, shard_id: str) -> None:
+        """A shard that was read to its end has no child: the watermark waits for none."""
+        with self._lock:
+            self._watermark.expect_no_child(shard_id)
+        self._pass_on()
+
     def must_wait(self, shard_id: str, go_on: Callable[[], object]) -> bool:
         """Whether the shard is so far ahead of the others that its changes would pile up in open windows.
 

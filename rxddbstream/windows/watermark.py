@@ -14,7 +14,8 @@ The rules:
 * A shard of which nothing is known holds it: it may have changes from yesterday.
 * An empty answer at the tip of a shard moves it on, or a quiet shard would hold up all windows.
 * A shard that has ended holds it until its first child opens, which goes on from there. So shards that
-  wait for their parent need not be told of.
+  wait for their parent need not be told of. Where none is listed, it is told that none is expected: that of
+  a stream that was switched off has none.
 * A split shard has two children, and the listing may show one of them first. So a child counts as where
   its parent ended until it has come `siblings` seconds further: time for the other one to be listed.
   It is told in event time, so that reading what was written yesterday does not wait.
@@ -130,6 +131,14 @@ class Watermark:
         shard.has_child = shard.has_child or not expects_children
         self._finish(shard)
         self._advance()
+
+    def expect_no_child(self, shard_id: str) -> None:
+        """No child of the shard was listed for long: should one turn up all the same, it comes late."""
+        shard = self._shards.get(shard_id)
+        if shard is not None:
+            shard.has_child = True
+            self._finish(shard)
+            self._advance()
 
     @property
     def value(self) -> float | None:

@@ -22,7 +22,7 @@ import rxddbstream.reading.outlet
 from rxddbstream import operators as dops
 from rxddbstream.checkpoints.frontier import Frontier
 from rxddbstream.checkpoints.writer import Writer
-from rxddbstream.errors import ConfigurationError, HeldTooLate
+from rxddbstream.errors import ConfigurationError, HeldTooLate, StreamDisabled
 from rxddbstream.reading.progress import Progress
 from rxddbstream.testing import Faults, SimulatedStream
 from rxddbstream.windows.watermark import SETTLING
@@ -819,3 +819,49 @@ def test_two_window_operators_of_one_name_are_fine_without_checkpoints(scheduler
     scheduler.advance_by(30)
 
     assert (len(results), errors) == (2, [])
+
+
+# --- those that nobody need wait for ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("follow", [True, False])
+@pytest.mark.parametrize("is_disabled", [True, False])
+def test_windows_wait_for_no_child_that_never_comes(scheduler, follow, is_disabled):
+    #   a   0 ---------------------------- 300       the other one is ahead by more than it may be
+    #   b   0 -- 30 |                                and no child goes on from it
+    sim = SimulatedStream(scheduler=scheduler, shards=2, page_size=20)
+    a, b = (shard.id for shard in sim.shards)
+    for number in range(300):
+        sim.put_into(a, f"a{number}")
+        if number < 30:
+            sim.put_into(b, f"b{number}")
+        scheduler.advance_by(1)
+    if is_disabled:
+        sim.disable()
+    else:
+        sim.close(b)
+    results, ends = [], []
+    changes_of(sim, scheduler, follow=follow).pipe(
+        dops.fold_window(dops.tumbling(10), fold=dops.count())
+    ).subscribe(results.append, lambda error: ends.append(type(error)), lambda: ends.append(None))
+    scheduler.advance_by(300)
+
+    assert ends == ([None] if not follow else [StreamDisabled] if is_disabled else [])
+    # The last one is open still when the error comes.
+    assert sum(result.value for result in results) == (320 if ends == [StreamDisabled] else 330)
+
+
+def test_a_child_that_turns_up_when_it_was_expected_no_more_is_counted_in_windows_or_as_late(scheduler):
+    sim = SimulatedStream(scheduler=scheduler, shards=2, listing_delay=150)
+    results, late = [], []
+    windows = dops.fold_window(dops.tumbling(10), fold=dops.count(), late=late.append)
+    changes_of(sim, scheduler).pipe(windows).subscribe(results.append)
+    for number in range(300):
+        if number == 50:
+            sim.roll_over(sim.shards[0].id)
+        sim.put(f"k{number}")
+        scheduler.advance_by(1)
+    scheduler.advance_by(60)
+
+    assert late, "the windows waited for it"
+    assert sum(result.value for result in results) + len(late) == 300

@@ -53,6 +53,23 @@ def test_a_shard_begins_where_it_is_started():
     assert watermark.value == 7.0
 
 
+def test_a_shard_that_ended_holds_it_no_longer_than_a_child_is_expected():
+    # a     5 |                   no child is listed
+    # b        9 ------> 20
+    watermark = watermark_of(a=5.0, b=9.0)
+    watermark.ended("a", expects_children=True)
+    watermark.read("b", 20.0)
+    assert watermark.value == 5.0
+    watermark.expect_no_child("a")
+    assert watermark.value == 20.0
+    watermark.expect_no_child("a")  # which is known no more
+
+    watermark.opened("child", "a")
+    watermark.read("child", 6.0)
+    watermark.read("b", 30.0)
+    assert watermark.value == 20.0, "the child turned up all the same"
+
+
 def test_a_shard_found_late_holds_it_where_it_is():
     # a    9 ------> 20
     # b        3 ----------> 11
