@@ -122,7 +122,7 @@ def test_a_throttled_store_starves_no_text(number, budget, windows):
         except TransientError:
             continue
     kept = {key for key in store.kept if not key.startswith("*seen")}
-    assert kept == {*shards.frontiers, *(f"*windows w{n}" for n in range(windows))}
+    assert kept == {*shards.frontiers, *(f"*emitted w{n}" for n in range(windows))}
     counts = [store.log.count(shard_id) for shard_id in shards.frontiers]
     assert min(counts) > 1
     # The oldest one is from a batch or two ago, of which each save writes one text at least.
