@@ -725,3 +725,19 @@ def test_the_demo_gives_a_program_its_format_alone() -> None:
     assert status == 0
     assert [json.loads(line)["event_name"] for line in out] == ["INSERT", "INSERT", "MODIFY"]
     assert err.endswith("3 changes: 2 INSERT, 1 MODIFY, 0 REMOVE\n")
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_a_key_that_a_terminal_cannot_show_does_not_end_it(
+    encoding: str, own_table: Table, tmp_path: Path
+) -> None:
+    own_table.client.put_item(TableName=own_table.name, Item={"PK": {"S": "😀"}, "SK": {"S": "1"}})
+    own_table.client.put_item(TableName=own_table.name, Item={"PK": {"S": "tea"}, "SK": {"S": "2"}})
+    formats = ("-ps", "-pr", "-o", "json", "-o", "diff", "-o", "template={keys}")
+    options = (*formats, *WHOLE, "--checkpoint", str(tmp_path / "position"))
+    status, out, err = run(*on(own_table, *options), PYTHONIOENCODING=encoding)
+
+    assert (status, err.count("error")) == (0, 0)
+    assert len([line for line in out if "tea" in line]) >= 5
+    assert len([line for line in out if "\\U0001f600" in line]) >= 5
