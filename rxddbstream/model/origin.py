@@ -56,8 +56,19 @@ class EventTime(Protocol):
     def emitted_windows(self, name: str, end: float) -> None:
         """All windows that end by then have been emitted, and their observer has returned."""
 
-    def listen(self, listener: Callable[[float], object]) -> Callable[[], None]:
-        """Have the watermark told whenever it has moved on, and now, from any thread; what ends that."""
+    def listen(
+        self, listener: Callable[[float], object], ended: Callable[[], object] | None = None
+    ) -> Callable[[], None]:
+        """Have the watermark told whenever it has moved on, and now, from any thread; what ends that.
+
+        Args:
+            ended: called when the reading is over, and its watermark moves no more.
+        """
+        ...
+
+    @property
+    def comes_again(self) -> bool:
+        """Whether what is held of a reading that is over comes again: it was cut short, with checkpoints."""
         ...
 
     def was_late(self) -> None:

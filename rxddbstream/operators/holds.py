@@ -85,7 +85,11 @@ def release(
             windows = CompositeDisposable()
 
             def on_next(element: T) -> None:
-                changes = changes_of(element)
+                try:
+                    changes = changes_of(element)
+                except Exception as error:  # noqa: BLE001 - on a timer's thread, nobody hears what is raised
+                    observer.on_error(error)
+                    return
                 if isinstance(changes, Observable):
                     observer.on_next(element)
                     # After the observer, so that it has each change, and the end, before we do.

@@ -46,13 +46,14 @@ class Windowing(Generic[K, R]):
 
     def __init__(
         self,
-        windows: Windows[K, Change, R],
+        make_windows: Callable[[], Windows[K, Change, R]],
         known: WindowOperator,
         key: Callable[[Change], K] | None,
         late: Callable[[Change], object] | None,
         observer: abc.ObserverBase[WindowResult[K, R]],
     ) -> None:
-        self._windows = windows
+        self._make_windows = make_windows
+        self._windows = make_windows()
         self._known = known
         self._lateness = microseconds(known.lateness)
         self._key: Callable[[Change], Any] = key or (lambda change: None)
@@ -64,8 +65,11 @@ class Windowing(Generic[K, R]):
         self._newest: object = self  # the origin of the last change; at first, none that could be
         self._by_hand = False  # whether that one was made in a test: then each one is the newest
         self._watermarks: dict[EventTime | None, float] = {}  # of each subscription
+        self._over: deque[EventTime] = deque()  # the subscriptions that have ended, to be left out
         self._resumed = inf
         self._listening = CompositeDisposable()
+        self._emitting: int | None = None  # on which thread
+        self._ended_inside = False  # by the observer itself, in on_next
         self._emissions: deque[_Emission] = deque()  # that are not done, or behind one that is not
         # Apart from the other lock, with which somebody may wait for whoever has an emission in hand.
         self._settling = threading.Lock()
@@ -74,10 +78,15 @@ class Windowing(Generic[K, R]):
         subscription = source.subscribe(
             self._take, self._observer.on_error, self._complete, scheduler=scheduler
         )
-        return CompositeDisposable(subscription, self._listening)
+        # The source comes last: what it tells while it is disposed of is not for us any more.
+        return CompositeDisposable(Disposable(self._stop), self._listening, subscription)
+
+    def _stop(self) -> None:
+        self._ended_inside = self._emitting == threading.get_ident()
 
     def _take(self, change: Change) -> None:
         with self._lock:
+            self._leave_out()
             origin = change.origin
             if origin is not self._newest and not self._meet(origin):
                 return
@@ -129,22 +138,54 @@ class Windowing(Generic[K, R]):
             self._observer.on_error(error)
             return False
         self._watermarks[event_time] = -inf
-        self._listening.add(Disposable(lambda: event_time.end_windows(self._known)))
         # Of several streams: what was emitted has passed the watermark of each.
         resumed = -inf if emitted is None else (microseconds(emitted) + self._lateness) / 1e6
         self._resumed = min(self._resumed, resumed)
         self._windows.resumed_at(self._resumed)
-        self._listening.add(Disposable(event_time.listen(lambda value: self._advance(event_time, value))))
+        stop = event_time.listen(partial(self._advance, event_time), partial(self._is_over, event_time))
+        self._listening.add(Disposable(stop))
+        self._listening.add(Disposable(lambda: event_time.end_windows(self._known)))
         return True
+
+    def _is_over(self, event_time: EventTime) -> None:
+        """A reading has ended, while others may go on, or begin."""
+        self._over.append(event_time)
+        # Whoever has the lock may be waiting for this thread. Then the next change, or watermark, does it.
+        if self._lock.acquire(blocking=False):
+            try:
+                self._leave_out()
+            finally:
+                self._lock.release()
+
+    def _leave_out(self) -> None:
+        """Wait no more for the watermarks of readings that have ended."""
+        if not self._over or self._emitting is not None:
+            return
+        while self._over:
+            event_time = self._over.popleft()
+            self._watermarks.pop(event_time, None)
+            self._newest = self
+            if event_time.comes_again and not self._watermarks:
+                # As after a restart: what is in open windows is held, and read again.
+                self._windows, self._resumed = self._make_windows(), inf
+        self._close()
 
     def _advance(self, event_time: EventTime | None, value: float) -> None:
         with self._lock:
-            self._watermarks[event_time] = value
-            watermark = min(self._watermarks.values())
-            try:
-                self._emit(self._windows.advance(watermark), watermark)
-            except BaseException as error:  # noqa: BLE001 - whoever tells the watermark has no use for it
-                self._observer.on_error(error)  # type: ignore[arg-type]
+            self._leave_out()
+            if event_time in self._watermarks:
+                self._watermarks[event_time] = value
+                self._close()
+
+    def _close(self) -> None:
+        """Close what the slowest watermark has passed."""
+        if not self._watermarks:
+            return
+        watermark = min(self._watermarks.values())
+        try:
+            self._emit(self._windows.advance(watermark), watermark)
+        except BaseException as error:  # noqa: BLE001 - whoever tells the watermark has no use for it
+            self._observer.on_error(error)  # type: ignore[arg-type]
 
     def _emit(self, closed: Closed[K, Change, R], watermark: float) -> bool:
         """Emit the windows; whether all of them were wanted."""
@@ -153,13 +194,25 @@ class Windowing(Generic[K, R]):
         emission = _Emission(watermark, closed.release)
         self._emissions.append(emission)
         delivery = Counted(partial(self._emitted, emission))
-        with delivering(delivery):
-            for result in closed.results:
-                self._observer.on_next(result)
-                if self._listening.is_disposed:
-                    return False
+        before, self._emitting = self._emitting, threading.get_ident()
+        try:
+            with delivering(delivery):
+                for result in closed.results:
+                    self._observer.on_next(result)
+                    if self._listening.is_disposed:
+                        break
+        finally:
+            self._emitting = before
+        wanted = not self._listening.is_disposed
+        if not wanted:
+            if not self._ended_inside or watermark == inf:
+                return False
+            # The observer wanted no more, and all of its `dispose` has returned. If it took the stream with
+            # it, the checkpoints are closed by now; if others share the stream, we must not hold them up.
+            # From another thread `dispose` may not have come that far, and nothing is released.
+            emission.release += self._windows.held()
         delivery.settle()
-        return True
+        return wanted
 
     def _emitted(self, emission: _Emission) -> None:
         """An emission is done, on the thread of whoever was through with it last."""

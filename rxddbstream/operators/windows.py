@@ -248,9 +248,10 @@ def fold_window(
         def subscribe(
             observer: abc.ObserverBase[WindowResult[Any, Any]], scheduler: abc.SchedulerBase | None = None
         ) -> abc.DisposableBase:
-            windows: Windows[Any, Change, Any] = windower.windows(folding, lateness=lateness)
-            operator = Windowing(windows, known, key, tell_late, observer)
-            return operator.start(source, scheduler)
+            def windows() -> Windows[Any, Change, Any]:
+                return windower.windows(folding, lateness=lateness)
+
+            return Windowing(windows, known, key, tell_late, observer).start(source, scheduler)
 
         return Observable(subscribe)
 

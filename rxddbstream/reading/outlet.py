@@ -183,6 +183,7 @@ class LocalOutlet:
         self._completed = True
         if self._writer is not None:
             self._writer.flush()
+        self._progress.all_read()
 
     def close(self) -> None:
         # RxPY disposes right after on_completed; futures, or another thread, may have changes in hand still.

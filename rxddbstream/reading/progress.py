@@ -49,7 +49,8 @@ class Progress:
         self._alignment = alignment
         self._waiting: list[tuple[float, int, Callable[[], object]]] = []  # a heap
         self._numbers = count()
-        self._listeners: set[Callable[[float], object]] = set()
+        self._listeners: dict[Callable[[float], object], Callable[[], object] | None] = {}
+        self._is_over = self._is_read = False
         counts.follow(self)  # at last: whoever asks for statistics may do so at once, on another thread
 
     def opened(self, ready: Iterable[Ready], beginning: Beginning, now: datetime | None = None) -> None:
@@ -123,22 +124,50 @@ class Progress:
             heappush(self._waiting, (until, next(self._numbers), go_on))
             return True
 
-    def listen(self, listener: Callable[[float], object]) -> Callable[[], None]:
-        """Have the watermark told whenever it has moved on, and now, from any thread; what ends that."""
+    def listen(
+        self, listener: Callable[[float], object], ended: Callable[[], object] | None = None
+    ) -> Callable[[], None]:
+        """Have the watermark told whenever it has moved on, and now, from any thread; what ends that.
+
+        Args:
+            ended: called when the reading is over, and its watermark moves no more.
+        """
         with self._lock:
-            self._listeners.add(listener)
-            value = self._watermark.value
+            self._listeners[listener] = ended
+            value, is_over = self._watermark.value, self._is_over
         if value is not None:
             listener(value)
+        if is_over and ended is not None:
+            ended()
 
         def stop() -> None:
             with self._lock:
-                self._listeners.discard(listener)
+                self._listeners.pop(listener, None)
                 if not self._listeners:
                     self._alignment = self._alignment_without_windows
             self._pass_on()
 
         return stop
+
+    def all_read(self) -> None:
+        """All that there is has been read, and nothing need be read again."""
+        self._is_read = True
+
+    def end(self) -> None:
+        """The reading is over, in whatever way: those who wait for its watermark need not any more."""
+        with self._lock:
+            if self._is_over:
+                return
+            self._is_over = True
+            listeners = list(self._listeners.values())
+        for ended in listeners:
+            if ended is not None:
+                ended()
+
+    @property
+    def comes_again(self) -> bool:
+        """Whether what is held of a reading that is over comes again: it was cut short, with checkpoints."""
+        return self._keeps_checkpoints and not self._is_read
 
     def was_late(self) -> None:
         """A change came after its windows had closed."""

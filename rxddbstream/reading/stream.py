@@ -221,4 +221,5 @@ def _discover(
     turns = Turns(options.poll, polls, clock)
     outlet = LocalOutlet(options, progress, events, turns, control, observer)
     calls = Calls(options.poll, events, counts, clock)
-    return Discovery(partial(find, lambda: polls.now), options, calls, outlet, observer).run(control)
+    discovery = Discovery(partial(find, lambda: polls.now), options, calls, outlet, observer)
+    return CompositeDisposable(discovery.run(control), Disposable(progress.end))

@@ -121,6 +121,11 @@ class AlignedWindows(Windows[K, T, R], Generic[K, T, A, R]):
             release += [item for item in bucket.shards.values() if item is not None]
         return Closed(results, release)
 
+    def held(self) -> list[T]:
+        """The changes that are held for windows that are open."""
+        held = (item for bucket in self._buckets.values() for item in bucket.shards.values())
+        return [item for item in held if item is not None]
+
     def resumed_at(self, watermark: float) -> None:
         """Go on after a restart: what closed at this watermark was emitted by an earlier run."""
         self._resumed = watermark

@@ -89,5 +89,9 @@ class Windows(ABC, Generic[K, T, R]):
         """Close what the watermark has passed. At the stream's end, it is `math.inf`."""
 
     @abstractmethod
+    def held(self) -> Sequence[T]:
+        """The changes that are held for windows that are open."""
+
+    @abstractmethod
     def resumed_at(self, watermark: float) -> None:
         """Go on after a restart: what closed at this watermark was emitted by an earlier run."""

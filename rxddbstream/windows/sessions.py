@@ -193,6 +193,15 @@ class SessionWindows(Windows[K, T, R], Generic[K, T, A, R]):
                     release.append(hold.item)
         return Closed(results, release)
 
+    def held(self) -> list[T]:
+        """The changes that are held for sessions that are open."""
+        holds: dict[int, _Hold[T]] = {}
+        for kept in self._keys.values():
+            holds |= {id(change.hold): change.hold for change in kept.waiting}
+            if kept.session is not None:
+                holds |= {id(hold): hold for hold in kept.session.holds}
+        return [hold.item for hold in holds.values()]
+
     def resumed_at(self, watermark: float) -> None:
         """Go on after a restart: what closed at this watermark was emitted by an earlier run."""
         self._resumed = microseconds(watermark)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -181,6 +182,9 @@ class _WatchedWindows(Windows[Any, Any, Any]):
         # There were never more than right before some of them close.
         self._watched.most_open = max(self._watched.most_open, open_count(self._windows))
         return self._windows.advance(watermark)
+
+    def held(self) -> Sequence[Any]:
+        return self._windows.held()
 
     def resumed_at(self, watermark: float) -> None:
         self._windows.resumed_at(watermark)

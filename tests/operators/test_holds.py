@@ -778,3 +778,12 @@ def test_a_loop_that_was_closed_ends_the_subscription():
     loop.close()
     source.on_next(1)
     assert [type(error) for error in errors] == [RuntimeError]
+
+
+def test_a_function_of_release_that_raises_reaches_on_error_from_any_thread():
+    # A subject stands for a timer: whoever calls its on_next has no use for an exception.
+    source, errors = Subject(), []
+    source.pipe(dops.release(lambda element: element.nothing)).subscribe(on_error=errors.append)
+    source.on_next([])
+
+    assert [type(error) for error in errors] == [AttributeError]

@@ -10,6 +10,7 @@ from decimal import Decimal
 import hypothesis.strategies as st
 import pytest
 import reactivex
+from botocore.exceptions import ClientError
 from hypothesis import HealthCheck, given, settings
 from reactivex import operators as ops
 from reactivex.disposable import SerialDisposable
@@ -641,10 +642,8 @@ def test_windows_that_nobody_wanted_any_more_come_in_the_next_run(scheduler, fol
     windows = dops.fold_window(dops.tumbling(60), key=by_id, fold=dops.count())
     sim.put("a")
     sim.put("b")
-    # The stream goes on when its only subscriber has left.
-    stream = changes_of(sim, scheduler, checkpoints=store, follow=follow).pipe(ops.publish())
-    stream.pipe(windows, ops.take(1)).subscribe(results.append)
-    with stream.connect():
+    stream = changes_of(sim, scheduler, checkpoints=store, follow=follow)
+    with stream.pipe(windows, ops.take(1)).subscribe(results.append):
         scheduler.advance_by(120)
     assert [result.key for result in results] == ["a"]
 
@@ -865,3 +864,119 @@ def test_a_child_that_turns_up_when_it_was_expected_no_more_is_counted_in_window
 
     assert late, "the windows waited for it"
     assert sum(result.value for result in results) + len(late) == 300
+
+
+def denied():
+    return ClientError({"Error": {"Code": "UnrecognizedClientException", "Message": "no"}}, "GetRecords")
+
+
+def after_a_retry(sim, other, scheduler):
+    return changes_of(sim, scheduler, start="latest").pipe(ops.retry())
+
+
+def after_a_retry_with_checkpoints(sim, other, scheduler):
+    return changes_of(sim, scheduler, checkpoints=rxd.MemoryCheckpoints()).pipe(ops.retry())
+
+
+def after_a_catch(sim, other, scheduler):
+    return changes_of(sim, scheduler, start="latest").pipe(ops.catch(lambda error, source: source))
+
+
+def after_another(sim, other, scheduler):
+    return reactivex.concat(changes_of(other, scheduler, follow=False), changes_of(sim, scheduler))
+
+
+def beside_one_that_ended(sim, other, scheduler):
+    return reactivex.merge(changes_of(other, scheduler, follow=False), changes_of(sim, scheduler))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        after_a_retry,
+        after_a_retry_with_checkpoints,
+        after_a_catch,
+        after_another,
+        beside_one_that_ended,
+    ],
+)
+def test_windows_do_not_wait_for_a_reading_that_has_ended(scheduler, make):
+    sim = SimulatedStream("orders", scheduler=scheduler)
+    other = SimulatedStream("returns", scheduler=scheduler)
+    results, errors = [], []
+    windows = dops.fold_window(dops.tumbling(10), fold=dops.count())
+    make(sim, other, scheduler).pipe(windows).subscribe(results.append, errors.append, scheduler=scheduler)
+    for number in range(200):
+        if number == 25 and make in (after_a_retry, after_a_retry_with_checkpoints, after_a_catch):
+            sim.script("GetRecords", denied())
+        sim.put(str(number))
+        scheduler.advance_by(1)
+
+    assert errors == []
+    # Whole ones, and each once; but for those in which "latest" begins.
+    expected = dict.fromkeys(range(19), 10)
+    found = {int(result.start.timestamp() - BEGAN) // 10: result.value for result in results}
+    if make in (after_a_retry, after_a_catch):
+        # `retry` subscribes when the clock moves; and anew at 25 s.
+        for number in (0, 2):
+            assert found.pop(number) >= 8
+            del expected[number]
+    assert found == expected
+    assert len(results) == 19
+
+
+def test_a_branch_that_has_had_enough_windows_does_not_hold_up_the_others(scheduler):
+    sim = SimulatedStream(scheduler=scheduler)
+    store, results = rxd.MemoryCheckpoints(), []
+    first = dops.fold_window(dops.tumbling(10), fold=dops.count())
+
+    def branches(shared):
+        return reactivex.merge(shared.pipe(first, ops.take(1)), shared.pipe(ops.ignore_elements()))
+
+    changes_of(sim, scheduler, checkpoints=store).pipe(ops.publish(branches)).subscribe(results.append)
+    for number in range(60):
+        sim.put(str(number))
+        scheduler.advance_by(1)
+    scheduler.advance_by(60)
+
+    assert [result.value for result in results] == [10]
+    last = sim.records[-1]["dynamodb"]["SequenceNumber"]
+    assert store.load(sim.arn)[sim.shards[0].id].endswith(last)
+
+
+@pytest.mark.parametrize("windower", [dops.tumbling(10), dops.sliding(20, every=10), dops.session(5, max=10)])
+@pytest.mark.parametrize("enough", [ops.take(1), ops.map(lambda window: 1 / 0)])
+def test_windows_that_were_open_at_the_end_come_in_the_next_run(scheduler, windower, enough):
+    sim = SimulatedStream(scheduler=scheduler)
+    store, results = rxd.MemoryCheckpoints(), []
+    folding = dops.Fold(set, lambda ids, change: ids | {by_id(change)}, tuple)
+    windows = dops.fold_window(windower, fold=folding)
+    changes_of(sim, scheduler, checkpoints=store).pipe(windows, enough).subscribe(
+        lambda element: None, lambda error: None
+    )
+    for number in range(30):
+        sim.put(str(number))
+        scheduler.advance_by(1)
+    with changes_of(sim, scheduler, checkpoints=store).pipe(windows).subscribe(results.append):
+        scheduler.advance_by(60)
+
+    found = {int(key) for result in results for key in result.value}
+    assert found >= set(range(10, 30))
+
+
+@pytest.mark.parametrize(
+    "windows",
+    [
+        dops.fold_window(dops.tumbling(10), key=lambda change: 1 / 0, fold=dops.count()),
+        dops.fold_window(dops.tumbling(10), seed=int, fold=lambda total, change: 1 / 0),
+        dops.fold_window(dops.tumbling(10), fold=dops.Fold(int, lambda n, change: n, lambda n: 1 / 0)),
+    ],
+)
+def test_what_raises_in_a_window_reaches_on_error_from_any_thread(windows):
+    # A subject stands for a timer: whoever calls its on_next has no use for an exception.
+    source, errors = Subject(), []
+    source.pipe(windows).subscribe(on_error=errors.append)
+    source.on_next(made("a", 1))
+    source.on_next(made("a", 11))
+
+    assert [type(error) for error in errors] == [ZeroDivisionError]
