@@ -148,8 +148,18 @@ class Writer:
             self._give_back()
 
     def begin(self, first: Kept) -> None:
-        """Keep where the consumer begins, before anything is read; then write every now and then."""
-        self._save(first if self._seen is not None else replace(first, seen=first.began))
+        """Keep where the consumer begins, before anything is read; then write every now and then.
+
+        Raises:
+            StreamError: it cannot be written; a `TransientError` may pass.
+        """
+        # It is enough to know where shards without a position begin. A store that is throttled may take its
+        # time for the positions: what it does not take now, the next write has.
+        self._save(Kept(start=first.start, began=first.began))
+        try:
+            self._save(first if self._seen is not None else replace(first, seen=first.began))
+        except TransientError as error:
+            log.warning("checkpoints were not written, the next time they will be: %s", error)
         self._next_write.disposable = self._scheduler.schedule_relative(self._store.period, self._tick)
 
     def frontier(
