@@ -265,12 +265,15 @@ class Discovery:
         doubt = self._doubts.setdefault(shard_id, Doubt(was_read=was_read))
         try:
             yield from self._calls.until_answered(ask)
-        except (ShardNotFound, IteratorTrimmed):
+        except IteratorTrimmed:
+            pass  # no denial: the service knows the shard, and has dropped what was in it
+        except ShardNotFound:
             now = self._calls.client.answered_at
             doubt.denied(now)
             if not doubt.is_gone(now, is_listed_open=False):
                 return False
+        else:
             del self._doubts[shard_id]
-            return True
+            return False
         del self._doubts[shard_id]
-        return False
+        return True

@@ -82,6 +82,6 @@ def test_no_position_of_many_grows_old(dynamodb, scheduler, burst):
 
 def test_a_table_that_takes_nothing_is_throttled(dynamodb, scheduler):
     store = store_of(dynamodb, scheduler, rate=0, burst=3)
+    store.load("stream")
     with pytest.raises(Throttled):
-        store.load("stream")
         store.save("stream", {"shard-1": "1 AFTER_SEQUENCE_NUMBER 1", "shard-2": "1 AFTER_SEQUENCE_NUMBER 2"})

@@ -28,7 +28,7 @@ from rxddbstream.reading.stream import Stream, merged, shards_of
 from rxddbstream.scheduling.clock import SteadyClock
 from rxddbstream.testing.captures.format import Captured, Closed, Opened, PageRead, Path, load
 from rxddbstream.testing.client import Answer, SimulatedClient
-from rxddbstream.testing.faults import metadata
+from rxddbstream.testing.faults import client_error, metadata
 from rxddbstream.testing.log import StreamLog
 from rxddbstream.testing.records import sequence_number_of
 from rxddbstream.testing.service import MOST_RECORDS, Cursor, Service, Settings
@@ -208,7 +208,7 @@ class ReplayedStream:
                 arguments = {**arguments, "ShardIteratorType": "TRIM_HORIZON"}
             now = _utc(seconds)
             try:
-                answer = self._service.answer(operation, arguments, now)
+                answer = self._answer(operation, arguments, now)
             except ClientError as error:
                 error.response["ResponseMetadata"] = metadata(400, now)
                 raise
@@ -216,6 +216,12 @@ class ReplayedStream:
                 cursor = self._service.cursor(arguments["ShardIterator"])
                 now = self._date(cursor, bool(answer["Records"]), now)
             return {**answer, "ResponseMetadata": metadata(at=now)}
+
+    def _answer(self, operation: str, arguments: dict[str, Any], now: datetime) -> Answer:
+        if operation == "GetShardIterator" and arguments["ShardId"] not in self._pages:
+            # A parent that was not read. Nobody need wait to see whether it turns up.
+            raise client_error("TrimmedDataAccessException", operation)
+        return self._service.answer(operation, arguments, now)
 
     def _play(self, until: float) -> None:
         """Let come out what had come by then."""
