@@ -147,7 +147,8 @@ class _Delivery:
                 self.fail(error)
             finally:
                 self._is_handing_on = False
-            self._fail_at_last()
+        # Without the lock: a shutdown tells it by itself from the moment that it can have that.
+        self._fail_at_last()
 
     def _hand_on(self, page: Page) -> None:
         observer, on_next, origin = self._observer, self._observer.on_next, page.origin
