@@ -34,6 +34,21 @@ def test_the_table_is_made_when_it_is_not_there(dynamodb):
     assert dynamodb_store(dynamodb).load(STREAM) == {}
 
 
+@pytest.mark.parametrize("status", ["CREATING", "DELETING"])
+def test_a_table_that_is_being_made_or_dropped_is_waited_for(dynamodb, status):
+    make_table(dynamodb)
+    answers = [status, "UPDATING"]  # one that is changed can be read and written
+
+    def describe_table(**arguments: Any) -> Any:
+        table = dynamodb.describe_table(**arguments)["Table"]
+        return {"Table": {**table, "TableStatus": answers.pop(0)}}
+
+    store = dynamodb_store(Through(dynamodb, describe_table=describe_table))
+    with pytest.raises(TransientError, match=f"'checkpoints' is {status}"):
+        store.load(STREAM)
+    assert store.load(STREAM) == {}
+
+
 def test_consumers_share_a_table_and_nothing_else(dynamodb):
     for consumer, text in (("mailer", FIRST), ("audit", SECOND)):
         store = dynamodb_store(dynamodb, consumer)

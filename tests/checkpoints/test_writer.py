@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from reactivex.testing import TestScheduler
 
 import rxddbstream as rxd
+from rxddbstream.checkpoints.codec import from_texts
 from rxddbstream.checkpoints.writer import Writer
 from rxddbstream.model.position import TrimHorizon
 
@@ -37,8 +38,12 @@ def scheduler() -> Busy:
 
 
 @pytest.fixture
-def writer(scheduler: Busy) -> Writer:
-    store = rxd.MemoryCheckpoints(count=100)
+def store() -> rxd.MemoryCheckpoints:
+    return rxd.MemoryCheckpoints(count=100)
+
+
+@pytest.fixture
+def writer(scheduler: Busy, store: rxd.MemoryCheckpoints) -> Writer:
     writer = Writer(
         store,
         "stream",
@@ -62,3 +67,19 @@ def test_one_write_waits_at_most_however_many_changes_are_delivered_meanwhile(wr
     assert scheduler.waiting == []
     writer.delivered(1)
     assert len(scheduler.waiting) == 1
+
+
+def test_the_sign_of_life_is_that_of_the_shard_that_was_answered_of_least_lately(writer, store):
+    # Of one in which nothing is done the service would not tell that its changes are gone.
+    writer.frontier("shard-2", TrimHorizon(), lambda: NOW - timedelta(minutes=7))
+    writer.frontier("shard-3", TrimHorizon(), lambda: NOW - timedelta(minutes=3))
+    writer.flush()
+    assert from_texts(store.load("stream")).seen == NOW - timedelta(minutes=7)
+
+
+def test_what_is_forgotten_is_written_when_it_comes_again(writer, store):
+    writer.flush()
+    writer.forget(["shard-1"])
+    assert "shard-1" not in store.load("stream")
+    writer.flush()  # the text is the same as before
+    assert store.load("stream")["shard-1"] == "0 TRIM_HORIZON"
