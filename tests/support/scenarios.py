@@ -336,7 +336,7 @@ def read_over_roll_overs(scenario: Scenario) -> Result:
         "15m": timedelta(minutes=15),
     }
     consumers = {name: Collector(server, table, start=start) for name, start in starts.items()}
-    command = [sys.executable, "-m", "rxddbstream", table, "--start", "15m", "--format", "json"]
+    command = [sys.executable, "-m", "rxddbstream", table, "--start", "trim-horizon", "--format", "json"]
     command += ["-n", str(seconds * RATE), "--endpoint-url", server.endpoint_url]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         assert process.stdout is not None
