@@ -20,7 +20,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
 
-from rxddbstream.model.origin import EventTime, Numbered, Origin
+from rxddbstream.model.origin import EventTime, Numbered, Origin, nothing
 from rxddbstream.model.position import After, Position
 
 
@@ -80,9 +80,9 @@ class Frontier(Origin):
             return True
         with self._lock:
             kept, number = self._kept, int(change.sequence_number)
-            known = [kept.sequence_number] if isinstance(kept, After) else []
-            if kept is None or any(number <= int(each) for each in known):
+            if kept is None or (isinstance(kept, After) and number <= int(kept.sequence_number)):
                 return False
+            known = [kept.sequence_number] if isinstance(kept, After) else []
             newest = next(reversed(self._held), None)
             in_order = newest is None or int(newest) < number
             if in_order:
@@ -97,7 +97,7 @@ class Frontier(Origin):
         """Hold the change that is being delivered, unless it was acknowledged; what releases it."""
         current = self.current
         if current is None or not self.hold(current):
-            return _nothing
+            return nothing
         return partial(self.release, current)
 
     def release(self, change: Numbered) -> None:
@@ -156,7 +156,3 @@ class Frontier(Origin):
 
     def _position_after(self, done: Numbered | None) -> Position:
         return After(done.sequence_number) if done is not None else self._start
-
-
-def _nothing() -> None:
-    pass

@@ -104,7 +104,7 @@ class Origin:
 
     def defer(self) -> Callable[[], None]:
         """Hold the change that is being delivered; what releases it."""
-        return _nothing
+        return nothing
 
     def release(self, change: Numbered) -> None:
         """Take back one hold of the change."""
@@ -114,5 +114,5 @@ class Origin:
         self.done = self.current
 
 
-def _nothing() -> None:
-    pass
+def nothing() -> None:
+    """What releases what was not held."""

@@ -243,14 +243,14 @@ class TimerPoolScheduler(_Lane):
     action goes to `threading.excepthook`, and the worker goes on. In a process that was forked,
     scheduling on it raises a RuntimeError.
 
-    Attributes:
-        serves_one: whether it is of one subscription alone, and ends with it. The shutdown of any other is an
-            error to those that read on it.
-
         >>> from reactivex import interval, operators as ops
         >>> with TimerPoolScheduler(workers=4) as scheduler:
         ...     interval(0.01, scheduler=scheduler).pipe(ops.take(3), ops.to_list()).run()
         [0, 1, 2]
+
+    Attributes:
+        serves_one: whether it is of one subscription alone, and ends with it. The shutdown of any other is an
+            error to those that read on it.
     """
 
     def __init__(self, workers: int = WORKERS, *, name: str = "rxddbstream") -> None:
