@@ -86,7 +86,8 @@ class Windowing(Generic[K, R]):
 
     def _take(self, change: Change) -> None:
         with self._lock:
-            self._leave_out()
+            if self._over:
+                self._leave_out()
             origin = change.origin
             if origin is not self._newest and not self._meet(origin):
                 return
