@@ -102,13 +102,13 @@ def _latest_stream(dynamodb: Any, stream: str, table: str) -> str:
         raise MalformedAnswer(f"DescribeTable answered without a description of table {table!r}")
     arn: str | None = description.get("LatestStreamArn")
     enabled = (description.get("StreamSpecification") or {}).get("StreamEnabled")
-    if is_going(description) and not (arn and enabled):
-        raise TableNotFound(f"table {table!r} is being deleted, and its stream is not listed any more")
     if not arn or not enabled:
+        if is_being_deleted(description):
+            raise TableNotFound(f"table {table!r} is being deleted, and its stream is not listed any more")
         raise StreamNotEnabled(
             f"table {table!r} has no stream. {how_to_enable_one(table, _options_of(dynamodb))}"
         )
-    return _checked(arn, stream)
+    return _of_this_table(stream, arn)
 
 
 def described(ask: Callable[[str], Any], stream: str, table: str, url: str) -> Any:
@@ -128,7 +128,7 @@ def described(ask: Callable[[str], Any], stream: str, table: str, url: str) -> A
         return ask(table)
 
 
-def is_going(description: Any) -> bool:
+def is_being_deleted(description: Any) -> bool:
     """Whether a table is being deleted."""
     return bool(description.get("TableStatus") == "DELETING")
 
@@ -152,10 +152,11 @@ def _newest_stream(client: Any, stream: str, table: str) -> str:
         )
     newest = max(streams, key=lambda stream: str(stream.get("StreamLabel", "")))
     arn: str = newest["StreamArn"]
-    return _checked(arn, stream)
+    return _of_this_table(stream, arn)
 
 
-def _checked(answered: str, stream: str) -> str:
+def _of_this_table(stream: str, answered: str) -> str:
+    """The stream's ARN that was answered, refused where it is of another region or account."""
     if is_another(stream, answered):
         raise TableNotFound(
             f"there is no {stream} for these credentials: the table of that name is another one's, and has "

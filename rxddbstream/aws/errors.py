@@ -91,7 +91,9 @@ _SIGNED_OUT = (
     botocore_errors.SSOError,
     botocore_errors.LoginError,
 )
-
+_SIGN_IN = "Sign in again, for example with 'aws sso login'"
+TRY_CREDENTIALS = "to see whether the AWS CLI gets any: aws sts get-caller-identity"
+"""How to find out whether credentials can be had."""
 
 LONGEST = 2000
 """How many characters of an answer are in an error."""
@@ -113,7 +115,7 @@ def explain(error: Exception, doing: str, not_found: Callable[[str], StreamError
         if error.operation_name in _OF_CREDENTIALS:
             return _explain_no_credentials(error, doing)
         return _explain_answer(error, doing, not_found)
-    words = shown(str(error))
+    words = _shown(str(error))
     message = f"{doing}: {words}"
     if isinstance(error, botocore_errors.NoCredentialsError):
         return CredentialsError(
@@ -123,8 +125,8 @@ def explain(error: Exception, doing: str, not_found: Callable[[str], StreamError
     if isinstance(error, botocore_errors.PartialCredentialsError):
         return CredentialsError(f"{_sentence(message)} Complete them in the environment or the profile")
     if isinstance(error, _SIGNED_OUT):
-        return CredentialsError(f"{_sentence(message)} Sign in again, for example with 'aws sso login'")
-    if _is_of_a_program(error) or isinstance(error, _NO_SUCH_FILE):
+        return CredentialsError(f"{_sentence(message)} {_SIGN_IN}")
+    if _is_of_credential_process(error) or isinstance(error, _NO_SUCH_FILE):
         return no_credentials(error, doing)
     if isinstance(error, _GARBLED):
         return MalformedAnswer(message)
@@ -135,15 +137,14 @@ def explain(error: Exception, doing: str, not_found: Callable[[str], StreamError
 
 def no_credentials(error: Exception, doing: str) -> CredentialsError:
     """The error for credentials that could not be had, since a file or a program of theirs failed."""
-    words = shown(str(error) if isinstance(error, botocore_errors.BotoCoreError | OSError) else repr(error))
+    words = _shown(str(error) if isinstance(error, botocore_errors.BotoCoreError | OSError) else repr(error))
     return CredentialsError(
         f"no credentials for {doing}: {_sentence(words)} Check the profile's credential_process, and the "
-        "files that the profile and the AWS_* variables name; the same way they are had by: "
-        "aws sts get-caller-identity"
+        f"files that the profile and the AWS_* variables name; {TRY_CREDENTIALS}"
     )
 
 
-def _is_of_a_program(error: Exception) -> bool:
+def _is_of_credential_process(error: Exception) -> bool:
     # boto3 has tried it for minutes before the old ones expire, so that another try would not help.
     return (
         isinstance(error, botocore_errors.CredentialRetrievalError)
@@ -159,19 +160,19 @@ def _explain_no_credentials(error: botocore_errors.ClientError, doing: str) -> S
     if passing is not None:
         return passing
     if code in _EXPIRED or code == "UnauthorizedException":
-        return CredentialsError(f"{_sentence(message)} Sign in again, for example with 'aws sso login'")
+        return CredentialsError(f"{_sentence(message)} {_SIGN_IN}")
     return CredentialsError(
         f"{_sentence(message)} Check the profile: its role or account, whom the role trusts, and whose "
-        "credentials it is asked with; the same way they are had by: aws sts get-caller-identity"
+        f"credentials it is asked with; {TRY_CREDENTIALS}"
     )
 
 
 def _answered(error: botocore_errors.ClientError) -> tuple[str, int, str]:
     """An answer's code, its HTTP status and its words."""
     answer: Any = error.response
-    code = shown(str(answer.get("Error", {}).get("Code", "")))
+    code = _shown(str(answer.get("Error", {}).get("Code", "")))
     status = (answer.get("ResponseMetadata") or {}).get("HTTPStatusCode", 0)
-    return code, status, shown(_without_markup(str(answer.get("Error", {}).get("Message", ""))))
+    return code, status, _shown(_without_markup(str(answer.get("Error", {}).get("Message", ""))))
 
 
 def _passing(
@@ -192,8 +193,6 @@ def _explain_answer(
 ) -> StreamError:
     code, status, said = _answered(error)
     message = f"{doing}: {code}: {said}"
-    if code in _THROTTLING or status == 429:
-        return Throttled(message)
     if code == "ExpiredIteratorException":
         return IteratorExpired(message)
     if code == "TrimmedDataAccessException":
@@ -223,10 +222,10 @@ def _sentence(text: str) -> str:
     return text if text.endswith(".") else f"{text}."
 
 
-def shown(text: str) -> str:
+def _shown(text: str) -> str:
     """What is shown of a text from elsewhere: not more than a page, and no password of a URL.
 
-    >>> shown('Could not connect to "http://user:secret@localhost:8000/"')
+    >>> _shown('Could not connect to "http://user:secret@localhost:8000/"')
     'Could not connect to "http://...@localhost:8000/"'
     """
     if len(text) > LONGEST:

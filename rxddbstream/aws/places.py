@@ -61,6 +61,9 @@ def region_to_use(stream: str, given: str | None, session_region: str | None) ->
 def check_endpoint_of(stream: str, url: object, region: object = None) -> None:
     """Refuse an endpoint, or a client's region, that is not the ARN's.
 
+    Args:
+        url, region: as a client tells them; a double may have none, or anything else in their place.
+
     Raises:
         ConfigurationError: it would read something else of the same name.
     """
@@ -100,7 +103,8 @@ def is_aws(url: str) -> bool:
     >>> is_aws("https://dynamodb.eu-west-1.amazonaws.com"), is_aws("http://localhost:8000")
     (True, False)
     """
-    return f"{_host(url)}.".find(".amazonaws.") > 0 or _host(url).endswith((".api.aws", ".on.aws"))
+    host = _host(url)
+    return ".amazonaws." in host or host.endswith((".api.aws", ".on.aws"))
 
 
 def _region_of_endpoint(url: str) -> str | None:

@@ -110,7 +110,7 @@ def _create(
 
 
 def _find_credentials(session: Any) -> None:
-    """Have the session find its credentials, which its clients would do, with errors that say less.
+    """Have the session find its credentials now: what a client raises when it looks for them says less.
 
     Raises:
         CredentialsError: they cannot be had.

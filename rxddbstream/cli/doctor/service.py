@@ -10,16 +10,15 @@ from typing import Any, NamedTuple
 
 import botocore.exceptions as botocore_errors
 
-from rxddbstream.aws.connect import described, how_to_enable_one, is_going
+from rxddbstream.aws.connect import described, how_to_enable_one, is_being_deleted
 from rxddbstream.aws.places import is_another, is_aws, without_password
 from rxddbstream.aws.session import unknown_region
 from rxddbstream.cli.doctor.calls import Calls
 from rxddbstream.cli.doctor.finding import Finding, Place, on_one_line, resource_of_table
 from rxddbstream.errors import RequestFailed, StreamError, TableNotFound
+from rxddbstream.model.position import CLOCKS_DIFFER
 
 CLOCK_IS_OFF = timedelta(seconds=5)
-CLOCK_IS_REFUSED = timedelta(minutes=5)
-"""https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html"""
 
 _ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_DYNAMODB_STREAMS", "AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL")
 _ERRORS_SHOWN = 200  # characters of an answer that is none
@@ -86,9 +85,8 @@ def check_clock(reached: Reached) -> Finding:
         return Finding("ok", "clock", f"less than {CLOCK_IS_OFF.seconds} s off the service's")
     text = f"{_length(off)} {'ahead of' if ahead > timedelta() else 'behind'} the service's"
     advice = "Set this machine's clock by the network's time, on Linux with: timedatectl set-ntp true"
-    if off <= CLOCK_IS_REFUSED:
-        return Finding("warn", "clock", f"{text}; AWS refuses calls beyond 5 min", advice)
-    return Finding("fail", "clock", f"{text}; AWS refuses calls that are more than 5 min off", advice)
+    text += "; AWS refuses calls that are more than 5 min off"
+    return Finding("warn" if off <= CLOCKS_DIFFER else "fail", "clock", text, advice)
 
 
 def check_table(
@@ -135,7 +133,7 @@ def _check_description(
         text = f"{table} is {description.get('TableStatus', 'there')}, its stream is enabled"
         return Finding("ok", "table", text), description
     last = f"What the last one had can be read for 24 hours from its end, by its ARN: {arn}" if arn else ""
-    if is_going(description):
+    if is_being_deleted(description):
         advice = last or "Nothing more can be read of it; check whether another table took its place"
         return Finding("fail", "table", f"{table} is being deleted, and its stream with it", advice), None
     advice = "\n".join(filter(None, [how_to_enable_one(table, place.options), last]))

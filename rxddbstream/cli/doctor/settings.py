@@ -8,6 +8,7 @@ from typing import Any
 
 import botocore.exceptions as botocore_errors
 
+from rxddbstream.aws.errors import TRY_CREDENTIALS
 from rxddbstream.aws.places import aws_region_of, region_to_use
 from rxddbstream.cli.doctor.finding import Finding, Place, on_one_line
 from rxddbstream.errors import ConfigurationError
@@ -95,7 +96,4 @@ def _how_to_mend(error: Exception, place: Place) -> str:
         return f"Sign in again: aws sso login{place.profile_option}"
     if isinstance(error, botocore_errors.LoginError):
         return f"Sign in again: aws login{place.profile_option}"
-    return (
-        "Check the profile, its role or its credential_process; the same way they are had by: "
-        f"aws sts get-caller-identity{place.profile_option}"
-    )
+    return f"Check the profile, its role or its credential_process; {TRY_CREDENTIALS}{place.profile_option}"
