@@ -149,8 +149,8 @@ class StreamClient:
 
 
 def _have_places(records: Sequence[Mapping[str, Any] | EncodedRecord]) -> bool:
-    # Without one there is no going on behind a checkpoint, or after an iterator has expired. Of records that
-    # are decoded for speed the last one is looked at alone: that is the one that is gone on behind most often.
+    # Without one there is no going on behind a checkpoint, or after an iterator has expired. For speed,
+    # of records that we decode the last one is looked at alone: it is the one that most often counts.
     to_check = records[-1:] if isinstance(records[0], EncodedRecord) else records
     try:
         numbers = [record.get("dynamodb", {}).get("SequenceNumber", "") for record in to_check]

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import math
-import re
 import signal
-import sys
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from rxddbstream.cli.arguments import add_reading, add_stream, make_parser, positive
-from rxddbstream.cli.notes import Notes
+from rxddbstream.cli.top.notes import PictureNotes, logged_to
 from rxddbstream.errors import ConfigurationError
-from rxddbstream.model.words import printable
 from rxddbstream.views.printing import put
 
 if TYPE_CHECKING:
@@ -29,11 +24,8 @@ if TYPE_CHECKING:
 
     from rxddbstream.cli.top.rates import Rates
     from rxddbstream.model.change import Change
-    from rxddbstream.model.events import Event
-    from rxddbstream.model.shard import Shard
     from rxddbstream.reading.stream import Stream
 
-NOTE_LASTS = 30.0  # seconds
 FASTEST = 0.1  # seconds between two pictures
 SLICE = 0.5  # seconds
 
@@ -84,14 +76,14 @@ def run(args: Namespace) -> int:
     console = Console()
     is_live = console.is_terminal and not console.is_dumb_terminal
     rates = Rates(args.sort, lingering=LINGERING if is_live else math.inf)
-    notes = _Notes(args.verbose, rates, is_kept=is_live)
+    notes = PictureNotes(args.verbose, rates, is_kept=is_live)
     stream = open_stream(args, notes, Poll())
     draw = _Picture(args.stream, stream, rates, notes, console, is_live)
     show = _show if is_live else _wait
     is_shown = is_whole = False
     try:
         wake = _Alarm()
-        with _logged_to(notes, is_live), _reading(bounded(stream, args), rates, wake) as is_over:
+        with logged_to(notes, is_live), _reading(bounded(stream, args), rates, wake) as is_over:
             is_shown = is_live
             show(console, draw, wake, is_over, max(FASTEST, args.every))
         is_whole = True
@@ -110,7 +102,13 @@ class _Picture:
     """
 
     def __init__(
-        self, name: str, stream: Stream[Change], rates: Rates, notes: _Notes, console: Console, is_live: bool
+        self,
+        name: str,
+        stream: Stream[Change],
+        rates: Rates,
+        notes: PictureNotes,
+        console: Console,
+        is_live: bool,
     ) -> None:
         from rxddbstream.cli.terminal import can_draw
         from rxddbstream.model.words import table_of
@@ -217,37 +215,6 @@ class _Alarm:
         return True
 
 
-class _Notes(Notes):
-    """Tells the rates, and keeps for a while what would tear the picture."""
-
-    def __init__(self, is_logged: bool, rates: Rates, is_kept: bool) -> None:
-        super().__init__(is_logged)
-        self._rates = rates
-        self._is_kept = is_kept
-        self._kept: deque[tuple[float, str]] = deque(maxlen=10)
-
-    @property
-    def kept(self) -> tuple[str, ...]:
-        """The last few, the newest last."""
-        now = time.monotonic()
-        return tuple(text for told_at, text in tuple(self._kept) if now - told_at <= NOTE_LASTS)
-
-    def __call__(self, event: Event) -> None:
-        self._rates.told(event)
-        super().__call__(event)
-
-    def opened(self, shard: Shard) -> None:
-        pass  # the table shows it
-
-    def say(self, text: str) -> None:
-        if self._is_kept:
-            # Of which stream is known.
-            text = re.sub(r" of arn:\S+?(?=:? |$)", "", text.removeprefix("rxddbstream: "))
-            self._kept.append((time.monotonic(), printable(" ".join(text.split()))))
-        else:
-            super().say(text)
-
-
 @contextlib.contextmanager
 def _reading(source: Observable[Change], rates: Rates, wake: _Alarm) -> Iterator[Callable[[], bool]]:
     """While the source is read; whether that is over. `wake` is set then, and an error is raised."""
@@ -281,27 +248,3 @@ def _resized(wake: _Alarm) -> Iterator[None]:
     finally:
         if number is not None:
             signal.signal(number, before)
-
-
-@contextlib.contextmanager
-def _logged_to(notes: _Notes, is_live: bool) -> Iterator[None]:
-    """The log that `--verbose` shows, as notes, where it would tear the picture."""
-    root = logging.getLogger()
-    if not (is_live and root.handlers and sys.stderr.isatty()):
-        yield
-        return
-    before = root.handlers
-    root.handlers = list[logging.Handler]([_LogToNotes(notes)])
-    try:
-        yield
-    finally:
-        root.handlers = before
-
-
-class _LogToNotes(logging.Handler):
-    def __init__(self, notes: _Notes) -> None:
-        super().__init__()
-        self._notes = notes
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._notes.say(record.getMessage())

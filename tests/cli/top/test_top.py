@@ -21,8 +21,9 @@ from support.commandline import Table, Terminal, plain
 from support.waiting import PATIENCE
 
 import rxddbstream as rxd
-from rxddbstream.cli.top.command import _Alarm, _Notes, _resized
+from rxddbstream.cli.top.command import _Alarm, _resized
 from rxddbstream.cli.top.dashboard import BLOCKS, render, sparkline
+from rxddbstream.cli.top.notes import PictureNotes
 from rxddbstream.cli.top.rates import HISTORY, LINGERING, WINDOW, Rates, ShardRow, Snapshot
 from rxddbstream.views import price
 
@@ -344,7 +345,7 @@ def test_notes_are_shown_below_and_nothing_else_is_written(whole):
 
 
 def test_a_note_is_one_line_that_moves_no_cursor():
-    notes = _Notes(False, Rates(), is_kept=True)
+    notes = PictureNotes(False, Rates(), is_kept=True)
     notes.say("rxddbstream: warning: two\n  lines\x1b[2J of arn:aws:dynamodb:x: and more")
     assert notes.kept == ("warning: two lines\\x1b[2J: and more",)
 
