@@ -17,6 +17,8 @@ from rxddbstream.testing.log import LogShard, StreamLog
 from rxddbstream.testing.records import creation_time_of, sequence_number_of
 
 MOST_RECORDS = 1000  # that AWS lets GetRecords ask for
+REGION = "us-east-1"
+ACCOUNT = "123456789012"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +32,20 @@ class Settings:
     iterator_lifetime: timedelta
     supports_shard_filter: bool
     supports_at_timestamp: bool
+
+
+def describe(table_name: str, key: str, view_type: str, now: datetime) -> dict[str, Any]:
+    """A new stream, as DescribeStream tells of it."""
+    label = now.strftime("%Y-%m-%dT%H:%M:%S.") + f"{now.microsecond // 1000:03d}"
+    return {
+        "StreamArn": f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{table_name}/stream/{label}",
+        "StreamLabel": label,
+        "StreamStatus": "ENABLED",
+        "StreamViewType": view_type,
+        "CreationRequestDateTime": now,
+        "TableName": table_name,
+        "KeySchema": [{"AttributeName": key, "KeyType": "HASH"}],
+    }
 
 
 class Cursor(NamedTuple):

@@ -16,11 +16,9 @@ from rxddbstream.testing.client import PARAMETERS, Answer, SimulatedClient
 from rxddbstream.testing.faults import Faults, FaultSource, client_error, metadata
 from rxddbstream.testing.log import LogShard, StreamLog
 from rxddbstream.testing.records import Image, Record, build_record, hash_of, image_of
-from rxddbstream.testing.service import Service, Settings
+from rxddbstream.testing.service import REGION, Service, Settings, describe
 from rxddbstream.testing.shapes import SimulatedShard, build_shards
 
-REGION = "us-east-1"
-ACCOUNT = "123456789012"
 EVER = datetime.max.replace(tzinfo=UTC)
 BY_TTL = {"PrincipalId": "dynamodb.amazonaws.com", "Type": "Service"}
 
@@ -114,7 +112,7 @@ class SimulatedStream:
         self._lock = Lock()
         self._latest = datetime.min.replace(tzinfo=UTC)
         now = self._now()
-        description = _description(table_name, self._key, self._view_type, now)
+        description = describe(table_name, self._key, self._view_type, now)
         self.table_name = table_name
         self.arn: str = description["StreamArn"]
         self.client = SimulatedClient(self._call)
@@ -284,18 +282,16 @@ class SimulatedStream:
             outcome = script.popleft() if script else self._faults.draw(operation)
             if isinstance(outcome, str):
                 outcome = client_error(outcome, operation)
-            answered = metadata(at=None if self._ahead is None else now)
+            told = metadata(at=None if self._ahead is None else now)
             try:
                 if isinstance(outcome, Exception):
                     raise outcome
                 if outcome is None:
                     outcome = self._service.answer(operation, arguments, now)
             except ClientError as error:
-                error.response.setdefault("ResponseMetadata", answered)["HTTPHeaders"] = answered[
-                    "HTTPHeaders"
-                ]
+                error.response.setdefault("ResponseMetadata", told).update(HTTPHeaders=told["HTTPHeaders"])
                 raise
-            return {**outcome, "ResponseMetadata": answered}
+            return {**outcome, "ResponseMetadata": told}
 
     def _now(self) -> datetime:
         """The time, which never goes back: a wall clock does, and records are searched by time."""
@@ -304,17 +300,3 @@ class SimulatedStream:
             now = now.astimezone(UTC) + self._ahead
         self._latest = max(self._latest, now)
         return self._latest
-
-
-def _description(table_name: str, key: str, view_type: ViewType, now: datetime) -> dict[str, Any]:
-    """A new stream, as DescribeStream tells of it."""
-    label = now.strftime("%Y-%m-%dT%H:%M:%S.") + f"{now.microsecond // 1000:03d}"
-    return {
-        "StreamArn": f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{table_name}/stream/{label}",
-        "StreamLabel": label,
-        "StreamStatus": "ENABLED",
-        "StreamViewType": view_type,
-        "CreationRequestDateTime": now,
-        "TableName": table_name,
-        "KeySchema": [{"AttributeName": key, "KeyType": "HASH"}],
-    }
