@@ -100,11 +100,8 @@ class Beginning:
 
     def read_up_to(self, position: Position) -> datetime | None:
         """Up to when there is nothing to read of a shard that begins there; None when that is not known."""
-        match self.fixed(position):
-            case AtTime(time):
-                return time
-            case _:
-                return None
+        fixed = self.fixed(position)
+        return fixed.time if isinstance(fixed, AtTime) else None
 
     def lag(self, shard_id: str, read_up_to: datetime | None, now: datetime) -> float:
         """How many seconds a shard is behind of which nothing was read yet.

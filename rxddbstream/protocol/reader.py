@@ -25,15 +25,9 @@ The rules it keeps:
   read from LATEST, at the time of the listing: LATEST again would skip what came since.
 * Not every service knows AT_TIMESTAMP. TRIM_HORIZON, dropping what is older, gives the same records; it is
   asked for, too, when the time lies further back than the service keeps changes.
-* TRIM_HORIZON and a time move up with what the service drops, without a word: when there was no answer
-  for as long as it keeps changes, some may have been lost.
-* A shard that is denied for good is a loss, unless all that it can have held was written before the
-  consumer began. The service keeps a closed shard for 24 hours. So one that it listed as closed when the
-  consumer began, and that is gone within 24 hours, had closed a day before; DynamoDB Local lists such
-  shards for a while. Of any other that is gone so soon, nobody knows what was in it.
-* A loss is told once, until the service answers with a page again.
 
-What counts as the tip is in `tip.py`, which doubtful answers are believed in `doubt.py`.
+What counts as the tip is in `tip.py`, which doubtful answers are believed in `doubt.py`, what is a loss in
+`loss.py`.
 """
 
 from __future__ import annotations
@@ -61,6 +55,7 @@ from rxddbstream.model.shard import Shard, outlived_retention
 from rxddbstream.protocol.beginning import Beginning
 from rxddbstream.protocol.bounds import Bounds, End
 from rxddbstream.protocol.doubt import Doubt
+from rxddbstream.protocol.loss import Losses
 from rxddbstream.protocol.tip import Tip
 
 SERVICE_TIME_RESOLUTION = timedelta(seconds=1)  # the Date header of HTTP has whole seconds
@@ -136,7 +131,7 @@ class ShardReader:
         self.lag = beginning.lag(shard.id, read_up_to, self._now)
         self._tip = Tip(self._now if isinstance(position, Latest) else read_up_to, self._now)
         self._doubt = Doubt(was_read=self._last_read is not None)
-        self._gap_was_told = False
+        self._losses = Losses(shard.id, beginning)
 
     @property
     def ended(self) -> bool:
@@ -231,7 +226,7 @@ class ShardReader:
         self._iterator = answer.value
         self._advance_time(answer.answered_at)
         self.state = State.READING
-        return self._loss_in_silence(silent_since)
+        return self._losses.silent(self._position, silent_since, self._last_read, self._now)
 
     def _receive_nothing(self) -> None:
         self._doubt.cut()
@@ -252,7 +247,7 @@ class ShardReader:
         self._position = TrimHorizon()
         self.last_answer = self._now  # what was lost until now is told here
         self.state = State.NEEDS_ITERATOR
-        return None if self._gap_was_told else self._loss("is older than what the service keeps")
+        return self._losses.trimmed(self._last_read, self._now)
 
     def _receive_denial(self) -> None:
         self._doubt.denied(self._now)
@@ -263,7 +258,7 @@ class ShardReader:
 
     def _receive_records(self, answer: Records) -> Page | None:
         self._doubt.answered()
-        self._gap_was_told = False
+        self._losses.answered()
         self._advance_time(answer.answered_at)
         if answer.next_iterator:
             self._iterator = answer.next_iterator
@@ -305,8 +300,7 @@ class ShardReader:
         is_listed_open = listed.shard is not None and not listed.shard.is_closed
         if self._doubt.is_gone(self._now, is_listed_open=is_listed_open):
             self.state = State.ENDED
-            was_closed_before = shard.id in self._beginning.closed_before
-            return self._loss("was in a shard that is gone", is_missed=not was_closed_before)
+            return self._losses.gone(self._last_read, self._now)
         if self._doubt.is_end_believed and shard.is_closed:
             self.state = State.ENDED
             return None
@@ -339,26 +333,6 @@ class ShardReader:
     def _has_read_all_of(self, shard: Shard) -> bool:
         end = shard.ending_sequence_number
         return end is not None and self._last_read is not None and int(self._last_read) >= int(end)
-
-    def _loss(self, what: str, is_missed: bool = False) -> Gap | None:
-        if (
-            self._last_read is None
-            and not is_missed
-            and not outlived_retention(self._beginning.began, self._now)
-        ):
-            return None
-        self._gap_was_told = True
-        return Gap(
-            self.shard.id,
-            self._last_read,
-            f"what follows {self._last_read or 'its beginning'} {what}",
-        )
-
-    def _loss_in_silence(self, since: datetime) -> Gap | None:
-        # After a sequence number the service would say so. A time, or TRIM_HORIZON, it moves up.
-        if isinstance(self._position, After) or not outlived_retention(since, self._now):
-            return None
-        return self._loss("was not asked for in the 24 hours that the service keeps it")
 
     def _advance_time(self, answered_at: datetime) -> None:
         self.last_answer = self._now = answered_at

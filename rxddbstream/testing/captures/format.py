@@ -152,7 +152,11 @@ def load(path: Path) -> Captured:
 
 
 def _read(file: BinaryIO, name: str, most: int) -> Captured:
-    """Args: most: how many bytes of memory it may take."""
+    """What the lines of a file say.
+
+    Args:
+        most: how many bytes of memory they may take.
+    """
     numbered = _numbered_lines(file, name)
     began = _head(numbered, name)
     lines: list[Opened | PageRead | Closed] = []
