@@ -3,6 +3,9 @@
 * What was asked for is older than what the service keeps: the service says so of a sequence number.
   TRIM_HORIZON and a time move up with what it drops, without a word: when there was no answer for as long as
   it keeps changes, some may have been lost.
+* What is trimmed was written a day before. So it is no loss where nothing that old is left to read: the shard
+  continues one that was read further than that, or had nothing at its tip since. DynamoDB Local calls the
+  first change of an empty shard trimmed.
 * A shard that is denied for good is a loss, unless all that it can have held was written before the
   consumer began. The service keeps a closed shard for 24 hours. So one that it listed as closed when the
   consumer began, and that is gone within 24 hours, had closed a day before; DynamoDB Local lists such
@@ -39,9 +42,12 @@ class Losses:
         """There was a page: what is lost from now on is another loss."""
         self._was_told = False
 
-    def trimmed(self, last_read: str | None, now: datetime) -> Gap | None:
+    def trimmed(self, last_read: str | None, read_up_to: datetime | None, now: datetime) -> Gap | None:
         """What was asked for is older than what the service keeps; the loss, if it is to be told."""
-        return None if self._was_told else self._loss("is older than what the service keeps", last_read, now)
+        was_read = read_up_to is not None and not outlived_retention(read_up_to, now)
+        if self._was_told or (was_read and last_read is None):
+            return None
+        return self._loss("is older than what the service keeps", last_read, now)
 
     def gone(self, last_read: str | None, now: datetime) -> Gap | None:
         """The shard is denied for good."""

@@ -129,7 +129,11 @@ class ShardReader:
         self.last_answer = beginning.last_answer(shard.id, self._now)
         read_up_to = read_up_to or beginning.read_up_to(position)
         self.lag = beginning.lag(shard.id, read_up_to, self._now)
-        self._tip = Tip(self._now if isinstance(position, Latest) else read_up_to, self._now)
+        self._tip = Tip(
+            self._now if isinstance(position, Latest) else read_up_to,
+            self._now,
+            may_guess=not shard.is_closed,
+        )
         self._doubt = Doubt(was_read=self._last_read is not None)
         self._losses = Losses(shard.id, beginning)
 
@@ -247,7 +251,7 @@ class ShardReader:
         self._position = TrimHorizon()
         self.last_answer = self._now  # what was lost until now is told here
         self.state = State.NEEDS_ITERATOR
-        return self._losses.trimmed(self._last_read, self._now)
+        return self._losses.trimmed(self._last_read, self._tip.read_up_to, self._now)
 
     def _receive_denial(self) -> None:
         self._doubt.denied(self._now)

@@ -8,7 +8,8 @@ has records: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_
   read so far.
 * It is not any more when a page brings what was written before an empty one.
 * Of any other reading nothing is known. `EMPTY_PAGES_AT_TIP` empty pages in a row are taken for the tip.
-  That is a guess, and one must be made: a shard that nobody writes to never gives more.
+  That is a guess, and one must be made: a shard that nobody writes to never gives more. A closed one has an
+  end: there is nothing to guess.
 * A bounded read ends for good. It asks without waiting, and takes `EMPTY_PAGES_AT_END` empty pages for the
   end, or `EMPTY_PAGES_WHEN_NEAR` where it is known to be at the tip.
 * At the tip a shard has nothing new when `EMPTY_PAGES_WHEN_QUIET` pages over `QUIET_FOR` were empty; a page
@@ -38,6 +39,7 @@ class Tip:
     Args:
         read_up_to: up to when nothing of the shard is left to read; None when that is not known.
         now: the present.
+        may_guess: whether the shard may be open.
 
     Attributes:
         read_up_to: the same by now.
@@ -58,12 +60,14 @@ class Tip:
         "_empty_pages",
         "_empty_since",
         "_is_guess",
+        "_may_guess",
         "_seen",
         "read_up_to",
     )
 
-    def __init__(self, read_up_to: datetime | None, now: datetime) -> None:
+    def __init__(self, read_up_to: datetime | None, now: datetime, *, may_guess: bool = True) -> None:
         self.read_up_to = read_up_to
+        self._may_guess = may_guess
         self._seen = read_up_to is not None and now - read_up_to <= NEAR
         self._is_guess = False
         self._asked_at_once = 0  # after how many empty pages in a row it does not wait
@@ -91,7 +95,8 @@ class Tip:
             self._empty_since = answered_at
         self._empty_pages += 1
         self._answered_at = answered_at
-        if not self._seen and self._empty_pages >= EMPTY_PAGES_AT_TIP and self._has_been_quiet:
+        is_likely = self._empty_pages >= EMPTY_PAGES_AT_TIP and self._has_been_quiet
+        if self._may_guess and not self._seen and is_likely:
             self._seen, self._is_guess, self._asked_at_once = True, True, 0
         if self.is_quiet:
             self.read_up_to = answered_at - ROUNDED

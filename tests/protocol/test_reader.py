@@ -490,7 +490,7 @@ ALMOST_A_DAY_AGO = at(-24 * 3600 + 1)
 
 
 @pytest.mark.parametrize("make", [new_reader, reading])
-@pytest.mark.parametrize("position", [TrimHorizon(), AtTime(T0), Latest()])
+@pytest.mark.parametrize("position", [TrimHorizon(), AtTime(A_DAY_AGO)])
 @pytest.mark.parametrize(
     ("began", "lost"), [(None, False), (T0, False), (ALMOST_A_DAY_AGO, False), (A_DAY_AGO, True)]
 )
@@ -500,6 +500,49 @@ def test_what_was_trimmed_unread_is_a_gap_where_it_may_have_been_written_since_t
     outcome = make(position, began=began).receive(Fault.TRIMMED)
 
     assert isinstance(outcome, Gap) is lost
+
+
+@pytest.mark.parametrize("make", [new_reader, reading])
+@pytest.mark.parametrize(
+    ("position", "read_up_to", "lost"),
+    [
+        # What is trimmed was written a day before, be it after the beginning or not.
+        (TrimHorizon(), at(-3600), False),
+        (TrimHorizon(), ALMOST_A_DAY_AGO, False),
+        (TrimHorizon(), A_DAY_AGO, True),
+        (TrimHorizon(), None, True),
+        (AtTime(at(-3600)), None, False),
+        (Latest(), None, False),
+    ],
+)
+def test_what_was_trimmed_is_no_gap_where_nothing_so_old_was_left_to_read(
+    make: Any, position: Position, read_up_to: datetime | None, lost: bool
+) -> None:
+    outcome = make(position, began=at(-3 * 86_400), read_up_to=read_up_to).receive(Fault.TRIMMED)
+
+    assert isinstance(outcome, Gap) is lost
+
+
+@pytest.mark.parametrize(("hours", "lost"), [(23, False), (24, True)])
+def test_the_last_empty_page_at_the_tip_counts_and_not_the_beginning(hours: int, lost: bool) -> None:
+    reader = reading(Latest())
+    quiet_until = at(48 * 3600)
+    feed(reader, [Records([], "next", quiet_until + timedelta(seconds=s)) for s in (0, 1, 2, 4)])
+    reader.receive(Fault.EXPIRED)
+
+    outcome = reader.receive(Fault.TRIMMED, quiet_until + timedelta(hours=hours, seconds=2))
+
+    assert isinstance(outcome, Gap) is lost
+
+
+@pytest.mark.parametrize("shard", [OPEN, CLOSED])
+def test_what_is_guessed_to_be_the_tip_of_a_closed_shard_tells_nothing(shard: Shard) -> None:
+    # Its end is not far: until there, what continues it may be as old as it is.
+    reader = reading(shard=shard)
+    feed(reader, [Records([], "next", at(second)) for second in range(2 * EMPTY_PAGES_AT_TIP)])
+
+    assert (reader.read_up_to is None) is shard.is_closed
+    assert (reader.quiet_until is None) is shard.is_closed
 
 
 @pytest.mark.parametrize("make", [new_reader, reading])

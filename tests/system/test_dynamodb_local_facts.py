@@ -126,6 +126,20 @@ class TestNormalClock:
             created = record["ApproximateCreationDateTime"]
             assert created in {before, before + timedelta(minutes=1)}
 
+    def test_the_first_change_of_a_shard_is_called_trimmed(
+        self, dynamodb_local: DynamoDBLocal, streams: Any
+    ) -> None:
+        # An iterator of an empty shard stands at the shard's number. All tables share their numbers, so the
+        # first change has a greater one: that is taken for a loss. AWS says so of what was trimmed alone.
+        arn = dynamodb_local.create_table("first-change")
+        old = iterator(streams, arn, shards(streams, arn)[0]["ShardId"])
+        assert streams.get_records(ShardIterator=old)["Records"] == []
+        dynamodb_local.create_table("another-table")
+        put(dynamodb_local, "another-table", "a")
+        put(dynamodb_local, "first-change", "a")
+        code, _ = refusal(streams.get_records, ShardIterator=old)
+        assert code == "TrimmedDataAccessException"
+
     def test_answers_are_dated(self, dynamodb_local: DynamoDBLocal, streams: Any) -> None:
         assert abs(date_of(streams.list_streams()) - datetime.now(UTC)) < timedelta(seconds=5)
 
