@@ -48,6 +48,12 @@ def test_records_bytes_and_calls_are_counted(scheduler):
     assert statistics.retries == 0
 
 
+def test_a_record_that_does_not_tell_its_size_counts_with_none():
+    counts = Counts()
+    counts.answered([{"dynamodb": {"SizeBytes": 26}}, {"dynamodb": {}}, {}, {"dynamodb": None}])
+    assert (counts.statistics().records, counts.statistics().bytes) == (4, 26)
+
+
 def test_counts_of_all_subscriptions_add_up(scheduler):
     sim = SimulatedStream(scheduler=scheduler)
     sim.put("o-1")

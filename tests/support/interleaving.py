@@ -15,9 +15,9 @@ from support.waiting import PATIENCE
 import rxddbstream
 
 PACKAGE = str(Path(rxddbstream.__file__).parent)
-# Seconds that the second thread gets while the first one stands still. Mostly it is done much sooner, or waits
-# for a lock that the first one has; if it is only slow, that order is not tried, and nothing else comes of it.
-TURN = 0.003
+# Seconds that the second thread gets while the first one stands still. Mostly it is done sooner, or waits for
+# a lock that the first one has; if it is only slow, that order is not tried, and nothing else comes of it.
+TURN = 0.002
 
 Side: TypeAlias = Callable[[], object]
 
