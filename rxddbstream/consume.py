@@ -10,33 +10,45 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import timedelta
 from functools import partial
 from queue import Empty
 from typing import TypeVar, cast
 
-from reactivex import Observable
+from reactivex import Observable, abc
 from reactivex import operators as ops
 from reactivex.disposable import SerialDisposable
 
 from rxddbstream.checkpoints.acknowledgement import current
 from rxddbstream.checkpoints.guard import Stage, keeps_checkpoints
 from rxddbstream.checkpoints.holding import defer
-from rxddbstream.errors import HeldTooLate
+from rxddbstream.errors import ConfigurationError, HeldTooLate
 from rxddbstream.model.callback import checked
+from rxddbstream.model.times import Seconds
+from rxddbstream.scheduling.caller import CallerScheduler
 from rxddbstream.scheduling.pool import TimerPoolScheduler
 from rxddbstream.scheduling.queue import MAX_PENDING, BoundedQueue, Ended
+from rxddbstream.scheduling.signals import Signals
 
 T = TypeVar("T")
+
+DOCKERS_GRACE = 10.0  # https://docs.docker.com/reference/cli/docker/container/stop/
 
 EXIT_PATIENCE = 0.5  # seconds that threads are given to end; one in the middle of a call takes longer
 
 
 class _Subscription:
-    """One subscription, on threads of its own."""
+    """One subscription, on threads of its own.
+
+    Attributes:
+        pool: where the shards are read.
+        caller: the thread that made this, for whoever serves it.
+    """
 
     def __init__(self) -> None:
         self.pool = TimerPoolScheduler()
         self.pool.serves_one = True
+        self.caller = CallerScheduler(self.pool)
         self._subscription = SerialDisposable()
         self._over = threading.Event()
 
@@ -46,12 +58,17 @@ class _Subscription:
         on_next: Callable[[T], None],
         on_error: Callable[[Exception], None],
         on_completed: Callable[[], None],
+        scheduler: abc.SchedulerBase | None = None,
     ) -> None:
         # When everything is disposed, and so the last checkpoint written; on_completed comes before that.
-        watched = Stage(ops.finally_action(self._over.set)(source), keeps_checkpoints=True)
+        watched = Stage(ops.finally_action(self._end)(source), keeps_checkpoints=True)
         self._subscription.disposable = watched.subscribe(
-            on_next, on_error, on_completed, scheduler=self.pool
+            on_next, on_error, on_completed, scheduler=scheduler or self.pool
         )
+
+    def _end(self) -> None:
+        self._over.set()
+        self.caller.stop()
 
     def wait(self) -> None:
         """Until it is over, and its last checkpoint was written."""
@@ -62,6 +79,7 @@ class _Subscription:
     def stop(self) -> None:
         """Dispose, from any thread, also one of its own; the pool first, which stops all deliveries."""
         self.pool.shutdown()
+        self.caller.close()
         self._subscription.dispose()
 
     def dispose(self) -> None:
@@ -71,18 +89,30 @@ class _Subscription:
             self.pool.shutdown(wait=EXIT_PATIENCE)
 
 
-def run(source: Observable[T], on_next: Callable[[T], object] | None = None) -> None:
-    """Subscribe, and block until the end.
+def run(
+    source: Observable[T], on_next: Callable[[T], object] | None = None, *, grace: Seconds = DOCKERS_GRACE
+) -> None:
+    """Subscribe, and block until the end; the pipeline runs on the thread that called.
+
+    The shards are read on other threads. What they have read comes to this one, time-based operators
+    have their turn on it between two changes, and so `on_next` and the operators' functions are called on
+    it, one at a time. An operator with a scheduler of its own, such as `observe_on`, goes on there.
+
+    Ctrl-C and SIGTERM end it in order, on the main thread, and if the program has no handlers of its own: a
+    call of `on_next` that has begun may end, and counts as done; nothing more is delivered, the last
+    checkpoint is written. A second Ctrl-C does not wait.
 
     Args:
         source: any Observable.
         on_next: what to call with each element; a coroutine function is refused.
+        grace: how long (seconds, or a timedelta) that may take after the signal; then it is interrupted, and
+            what it was at does not count as done. By default as long as Docker waits before it kills.
 
     Raises:
-        ConfigurationError: `on_next` is a coroutine function, or returns a coroutine.
+        ConfigurationError: `on_next` is a coroutine function, or returns a coroutine; a negative `grace`.
         BaseException: what the stream ended with, or what `on_next` raised.
-        KeyboardInterrupt: on Ctrl-C, after the subscription was disposed, and its threads had half a second
-        to end.
+        KeyboardInterrupt: on Ctrl-C, when everything is disposed.
+        SystemExit: on SIGTERM, likewise; with the status 143, which is that of a process that died of it.
 
     >>> import reactivex
     >>> run(reactivex.of(1, 2), print)
@@ -92,8 +122,13 @@ def run(source: Observable[T], on_next: Callable[[T], object] | None = None) -> 
     failures: list[BaseException] = []
     take = checked(on_next, "on_next") if on_next is not None else None
     subscription = _Subscription()
+    caller = subscription.caller
+    signals = Signals(_seconds(grace), caller.stop)
 
     def observe(element: T) -> None:
+        if signals.received is not None:
+            subscription.stop()  # first, or this element would count as done
+            return
         try:
             if take is not None:
                 take(element)
@@ -103,13 +138,26 @@ def run(source: Observable[T], on_next: Callable[[T], object] | None = None) -> 
             subscription.stop()
             raise
 
-    try:
-        subscription.subscribe(source, observe, failures.append, lambda: None)
-        subscription.wait()
-    finally:
-        subscription.dispose()
+    with signals:
+        try:
+            subscription.subscribe(source, observe, failures.append, lambda: None, caller)
+            signals.defer()
+            caller.serve()
+        except BaseException as error:  # noqa: BLE001 - raised when all is disposed of
+            failures.append(error)
+        finally:
+            subscription.dispose()
     if failures:
         raise failures[0]
+    if signals.received is not None:
+        raise signals.received
+
+
+def _seconds(grace: Seconds) -> float:
+    seconds = grace.total_seconds() if isinstance(grace, timedelta) else grace
+    if not seconds >= 0:
+        raise ConfigurationError(f"grace={grace!r} must be a number of seconds, at least 0, or a timedelta")
+    return seconds
 
 
 def iterate(source: Observable[T], *, max_pending: int = MAX_PENDING) -> Iterator[T]:
@@ -155,6 +203,7 @@ def _put(queue: BoundedQueue[T], element: T) -> None:
 
 def _iterate(source: Observable[T], max_pending: int) -> Iterator[T | None]:
     queue: BoundedQueue[T] = BoundedQueue(max_pending, defer=_defer_of(source))
+    queue.taken_here()
     subscription = _Subscription()
     try:
         subscription.subscribe(source, partial(_put, queue), queue.end, queue.end)
@@ -208,6 +257,7 @@ async def aiterate(source: Observable[T], *, max_pending: int = MAX_PENDING) -> 
             loop.call_soon_threadsafe(arrived.set)
 
     queue: BoundedQueue[T] = BoundedQueue(max_pending, defer=_defer_of(source), wake=wake)
+    queue.taken_here()
     subscription = _Subscription()
 
     def subscribe(*_: object) -> None:

@@ -71,8 +71,8 @@ def current() -> Delivery | None:
 
 
 @contextlib.contextmanager
-def delivering(delivery: Delivery) -> Iterator[None]:
-    """While this thread hands it on."""
+def delivering(delivery: Delivery | None) -> Iterator[None]:
+    """While this thread hands it on; None: something else meanwhile."""
     before, _thread.delivery = _thread.delivery, delivery
     try:
         yield

@@ -10,7 +10,6 @@ import threading
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import NoReturn
 
 from rxddbstream.cli.arguments import (
     DONE,
@@ -24,6 +23,7 @@ from rxddbstream.cli.arguments import (
 )
 from rxddbstream.errors import ConfigurationError
 from rxddbstream.model.words import printable
+from rxddbstream.scheduling.signals import terminate
 from rxddbstream.views.printing import put
 
 log = logging.getLogger("rxddbstream")
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.verbose:
         logging.basicConfig(handlers=[_handler()])
         log.setLevel(logging.DEBUG)
-    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGTERM, terminate)
     try:
         return command(args.command).run(args)
     except KeyboardInterrupt:
@@ -87,10 +87,6 @@ class _Printable(logging.Formatter):
 
 def _lines_printable(text: str) -> str:
     return "\n".join(map(printable, text.split("\n")))
-
-
-def _terminate(*_: object) -> NoReturn:
-    raise SystemExit(TERMINATED)
 
 
 def _interrupted(status: int) -> int:

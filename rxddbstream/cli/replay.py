@@ -41,5 +41,9 @@ def run(args: Namespace) -> int:
     if captured.is_cut and not args.verbose:  # else the log says it
         note(f"rxddbstream: warning: {args.file} was cut; this is what there is of it")
     source = chosen(replay_of(captured, speed=args.speed), args)
-    consume.run(source if args.count is None else source.pipe(ops.take(args.count)), printer_of(args))
+    consume.run(
+        source if args.count is None else source.pipe(ops.take(args.count)),
+        printer_of(args),
+        grace=consume.EXIT_PATIENCE,
+    )
     return DONE

@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
 
     try:
         with shown(stream, args):
-            consume.run(source, observe)
+            consume.run(source, observe, grace=consume.EXIT_PATIENCE)
     finally:
         if args.verbose:
             log.info(

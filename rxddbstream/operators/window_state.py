@@ -19,6 +19,7 @@ from rxddbstream.errors import ConfigurationError
 from rxddbstream.model.change import Change
 from rxddbstream.model.origin import EventTime, Origin, WindowOperator
 from rxddbstream.model.times import microseconds
+from rxddbstream.scheduling.caller import CallerScheduler
 from rxddbstream.windows.base import Closed, Took, WindowResult, Windows
 
 K = TypeVar("K")
@@ -62,6 +63,7 @@ class Windowing(Generic[K, R]):
         self._observer = observer
         # Changes of one stream come one at a time, and so does its watermark; those of merged ones may not.
         self._lock = threading.RLock()
+        self._post: Callable[[Callable[[], object]], object] = lambda action: action()
         self._newest: object = self  # the origin of the last change; at first, none that could be
         self._by_hand = False  # whether that one was made in a test: then each one is the newest
         self._watermarks: dict[EventTime | None, float] = {}  # of each subscription
@@ -75,6 +77,8 @@ class Windowing(Generic[K, R]):
         self._settling = threading.Lock()
 
     def start(self, source: Observable[Change], scheduler: abc.SchedulerBase | None) -> abc.DisposableBase:
+        if isinstance(scheduler, CallerScheduler):
+            self._post = scheduler.post
         subscription = source.subscribe(
             self._take, self._observer.on_error, self._complete, scheduler=scheduler
         )
@@ -143,7 +147,10 @@ class Windowing(Generic[K, R]):
         resumed = -inf if emitted is None else (microseconds(emitted) + self._lateness) / 1e6
         self._resumed = min(self._resumed, resumed)
         self._windows.resumed_at(self._resumed)
-        stop = event_time.listen(partial(self._advance, event_time), partial(self._is_over, event_time))
+        advance = partial(self._advance, event_time)
+        stop = event_time.listen(
+            lambda value: self._post(partial(advance, value)), partial(self._is_over, event_time)
+        )
         self._listening.add(Disposable(stop))
         self._listening.add(Disposable(lambda: event_time.end_windows(self._known)))
         return True

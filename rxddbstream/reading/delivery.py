@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from reactivex import Observable, abc
@@ -23,6 +24,7 @@ from rxddbstream.model.change import Change, place_of
 from rxddbstream.model.page import Page
 from rxddbstream.model.position import Position
 from rxddbstream.model.shard import Shard
+from rxddbstream.scheduling.caller import CallerScheduler
 from rxddbstream.scheduling.pool import TimerPoolScheduler
 
 OPENING_PATIENCE = 2.0  # seconds that a delivery waits for the outermost `subscribe` to return
@@ -67,7 +69,7 @@ class ShardStream(Guarded[Change]):
     def _subscribe_core(
         self, observer: abc.ObserverBase[Change], scheduler: abc.SchedulerBase | None = None
     ) -> abc.DisposableBase:
-        delivery = _Delivery(observer, scheduler, self._unhandled)
+        delivery = _Delivery(observer, scheduler, unhandled=self._unhandled)
         subscription = self.pages.subscribe(
             delivery.deliver, delivery.fail, delivery.complete, scheduler=scheduler
         )
@@ -96,7 +98,7 @@ def merge_shards(
     Args:
         polls: where the shards are read, if not on `scheduler`.
     """
-    return _Merge(observer, scheduler, polls or scheduler).start(source)
+    return _Merge(observer, scheduler, polls).start(source)
 
 
 class _Delivery:
@@ -109,16 +111,19 @@ class _Delivery:
     def __init__(
         self,
         observer: abc.ObserverBase[Change],
-        scheduler: abc.SchedulerBase | None,
+        given: abc.SchedulerBase | None,
+        polls: abc.SchedulerBase | None = None,
         unhandled: Callable[[Any], None] | None = None,
     ) -> None:
         self._observer: Any = observer  # RxPY's, which knows whether it has stopped
         self._unhandled = unhandled
+        self._caller = given if isinstance(given, CallerScheduler) else None  # on whose thread it is observed
+        polls = polls or (self._caller.pool if self._caller else given)
         # Re-entrant: an observer may dispose, and so complete or stop, from inside on_next.
         self._lock = threading.RLock()
         self._stopped = self._is_handing_on = False
         self._last_error: ConfigurationError | None = None  # to be told by whoever has the lock
-        self._scheduler = scheduler if isinstance(scheduler, TimerPoolScheduler) else None
+        self._scheduler = polls if isinstance(polls, TimerPoolScheduler) else None
         self._opener = threading.get_ident()
         self._opened = threading.Event()
         # The trampoline runs this after the outermost subscribe; see `Observable.subscribe`.
@@ -134,7 +139,16 @@ class _Delivery:
             self._opened.wait(OPENING_PATIENCE)
             self._opened.set()
 
+    def _call(self, action: Callable[[], object]) -> None:
+        if self._caller is None:
+            action()
+        else:
+            self._caller.call(action)
+
     def deliver(self, page: Page) -> None:
+        self._call(partial(self._deliver, page))
+
+    def _deliver(self, page: Page) -> None:
         self._wait_until_opened()
         with self._lock:
             try:
@@ -152,7 +166,11 @@ class _Delivery:
 
     def _hand_on(self, page: Page) -> None:
         observer, on_next, origin = self._observer, self._observer.on_next, page.origin
+        caller = self._caller
         for change in page.changes:
+            if caller is not None and caller.is_due:
+                with delivering(None):
+                    caller.run_due()
             if self._stopped or self._last_error is not None:
                 return
             origin.current = change
@@ -162,6 +180,9 @@ class _Delivery:
             origin.done = change
 
     def fail(self, error: BaseException) -> None:
+        self._call(partial(self._fail, error))
+
+    def _fail(self, error: BaseException) -> None:
         with self._lock:
             if self._stopped:
                 return
@@ -178,6 +199,9 @@ class _Delivery:
         self._unhandled(error)
 
     def complete(self) -> None:
+        self._call(self._complete)
+
+    def _complete(self) -> None:
         with self._lock:
             if not self._stopped:
                 self._stopped = True
@@ -219,8 +243,9 @@ class _Merge:
         scheduler: abc.SchedulerBase | None,
         polls: abc.SchedulerBase | None,
     ) -> None:
-        self._delivery = _Delivery(observer, polls)
-        self._scheduler = scheduler
+        self._delivery = _Delivery(observer, scheduler, polls)
+        # Who finds the shards need not wait for the observer.
+        self._scheduler = scheduler.pool if isinstance(scheduler, CallerScheduler) else scheduler
         self._group = CompositeDisposable(Disposable(self._delivery.stop))
         self._lock = threading.Lock()
         self._open = 1  # the shards being read, and the source itself

@@ -32,6 +32,7 @@ from rxddbstream.reading.outlet import LocalOutlet
 from rxddbstream.reading.progress import Progress
 from rxddbstream.reading.statistics import Counts, Statistics
 from rxddbstream.reading.turns import Turns
+from rxddbstream.scheduling.caller import CallerScheduler, Posting
 from rxddbstream.scheduling.clock import SteadyClock
 from rxddbstream.scheduling.pool import TimerPoolScheduler
 
@@ -184,6 +185,8 @@ def shards_of(
     def subscribe(
         observer: abc.ObserverBase[ShardStream], given: abc.SchedulerBase | None = None
     ) -> abc.DisposableBase:
+        if isinstance(given, CallerScheduler):
+            observer, given = Posting(observer, given), given.pool
         polls = options.scheduler or given
         if polls is not None:
             _refuse_unusable(polls)

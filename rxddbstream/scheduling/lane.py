@@ -53,8 +53,8 @@ class Item(DisposableBase):
             self._result = result = self.lane.invoke_action(*call)
             if self.is_disposed:
                 result.dispose()
-        except BaseException as error:  # noqa: BLE001  (handed on, as a thread of its own would)
-            _report(error)
+        except BaseException as error:  # noqa: BLE001 - whose thread it is decides
+            self.lane._failed(error)
 
     def dispose(self) -> None:
         with self.lane._timer.lock:
@@ -217,6 +217,9 @@ class Lane(PeriodicScheduler):
                 dropped.append(item)
         self._ready.put(None)
         return dropped
+
+    def _failed(self, error: BaseException) -> None:
+        _report(error)  # handed on, as a thread of its own would
 
     def _work(self) -> None:
         while item := self._ready.get():

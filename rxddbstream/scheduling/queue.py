@@ -15,6 +15,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 MAX_PENDING = 1000
+TAKER_PATIENCE = 0.5  # seconds within which a taker on another thread has come for the first time
 
 
 class Ended(Exception):
@@ -34,7 +35,7 @@ class BoundedQueue(Generic[T]):
 
     Whoever puts waits while it is full; that is the backpressure. Whoever ends waits until the taker has
     closed, since a source that has ended closes its checkpoints. Closing frees who waits. The taker's own
-    thread never waits, as nobody could free it.
+    thread never waits, as nobody could free it; that may turn out to be the one that made the queue.
 
     Args:
         max_pending: how many elements may wait to be taken.
@@ -59,7 +60,8 @@ class BoundedQueue(Generic[T]):
         self._pending: deque[tuple[T, Callable[[], object]]] = deque()
         self._closed = False
         self._end: Ended | None = None
-        self._taker = threading.get_ident()
+        self._maker = threading.get_ident()
+        self._taker: int | None = None  # the thread, once it has come
 
     def put(self, element: T) -> None:
         """Wait for room, and add the element; drop it when the taker has gone."""
@@ -82,7 +84,16 @@ class BoundedQueue(Generic[T]):
             self._wait_until(lambda: False)
 
     def _wait_until(self, condition: Callable[[], bool]) -> None:
-        self._changed.wait_for(lambda: self._closed or condition() or self._taker == threading.get_ident())
+        thread = threading.get_ident()
+
+        def may_go_on() -> bool:
+            return self._closed or self._taker == thread or condition()
+
+        if self._taker is None and self._maker == thread:
+            in_time = self._changed.wait_for(lambda: self._taker or may_go_on(), TAKER_PATIENCE)
+            if not in_time:
+                self._taker = thread  # which nobody else seems to be
+        self._changed.wait_for(may_go_on)
 
     def close(self) -> None:
         """The taker goes."""
@@ -90,6 +101,10 @@ class BoundedQueue(Generic[T]):
             self._closed = True
             self._pending.clear()
             self._changed.notify_all()
+
+    def taken_here(self) -> None:
+        """This is the taker's thread."""
+        self._taker = threading.get_ident()
 
     def take(self, timeout: float = 0.0) -> tuple[T, Callable[[], object]]:
         """The next element, and what to call once it is done, unless the taker goes before.
@@ -102,7 +117,7 @@ class BoundedQueue(Generic[T]):
             Ended: there will be none.
         """
         with self._changed:
-            self._taker = threading.get_ident()
+            self.taken_here()
             if timeout:
                 self._changed.wait_for(lambda: self._pending or self._end is not None, timeout)
             if self._pending:

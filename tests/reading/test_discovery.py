@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from reactivex.testing import TestScheduler
-from support.interleaving import at_once
 from support.reading import read
 
 import rxddbstream as rxd
 from rxddbstream.reading.discovery import ASK_AGAIN_CEILING
-from rxddbstream.testing import SimulatedStream, build_shards
+from rxddbstream.testing import SimulatedStream
 
 BEGAN = 1_000_000.0
 
@@ -66,7 +67,7 @@ def test_a_missing_child_is_asked_for_at_intervals_that_double_up_to_ten_seconds
     scheduler.advance_by(50)
     times = [time for time, _ in asked.children]
     assert times[0] == pytest.approx(5.1, abs=0.2)  # at once
-    waits = [after - before for before, after in zip(times, times[1:], strict=False)]
+    waits = [after - before for before, after in pairwise(times)]
     assert waits[:7] == pytest.approx([0.5, 1, 2, 4, 8, 10, 10], abs=0.1)
     assert ASK_AGAIN_CEILING == 10
 
