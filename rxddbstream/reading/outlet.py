@@ -86,7 +86,7 @@ class LocalOutlet:
         progress: is told how far the subscription has come.
         events: is told of what happens beside the data.
         turns: where the shards are polled.
-        control: a scheduler that busy polls cannot delay, for writing checkpoints.
+        writing: a scheduler that nobody's code can delay, for writing checkpoints.
         observer: gets the shards.
     """
 
@@ -96,14 +96,14 @@ class LocalOutlet:
         progress: Progress,
         events: EventSink,
         turns: Turns,
-        control: abc.SchedulerBase,
+        writing: abc.SchedulerBase,
         observer: abc.ObserverBase[ShardStream],
     ) -> None:
         self._options = options
         self._progress = progress
         self._events = events
         self._turns = turns
-        self._control = control
+        self._writing = writing
         self._observer = observer
         self._loading: Writer | None = None
         self._writer: Writer | None = None  # once it has loaded
@@ -123,7 +123,7 @@ class LocalOutlet:
             client.arn,
             alive=lambda: client.answered_at,
             emitted=lambda: self._progress.emitted,
-            scheduler=self._control,
+            scheduler=self._writing,
             emit=self._events.emit,
             on_failure=self._observer.on_error,
         )

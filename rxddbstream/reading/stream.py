@@ -1,9 +1,9 @@
 """The public way in: `changes()` and `shards()`; and how a subscription is put together, on which threads.
 
 Shards are polled on `scheduler=`, else on the scheduler that `subscribe` was given, else on a pool of 16
-threads of the subscription's own. Discovery and the writing of checkpoints share the pool's `control`, a
-thread of its own, which busy polls cannot delay; other schedulers have none, and do both. The first step of
-discovery runs on the thread that subscribes.
+threads of the subscription's own. Discovery runs on the pool's `control`, and checkpoints are written on its
+`writing`, each a thread that busy polls cannot delay; other schedulers have none, and do all of it. The first
+step of discovery runs on the thread that subscribes.
 """
 
 from __future__ import annotations
@@ -216,13 +216,15 @@ def _discover(
     observer: abc.ObserverBase[ShardStream],
 ) -> abc.DisposableBase:
     """Make a subscription out of its parts, and begin."""
-    # A slow observer can hold up all polls; discovery must go on.
+    # A slow observer can hold up all polls; discovery must go on. It can also hold up the end, of which
+    # discovery tells it; checkpoints must be written on.
     control = getattr(polls, "control", polls)
+    writing = getattr(polls, "writing", polls)
     clock = SteadyClock(lambda: polls.now.timestamp())
     progress = Progress(counts, options.alignment, keeps_checkpoints=options.checkpoints is not None)
     events = EventSink(options.events, observer.on_error)
     turns = Turns(options.poll, polls, clock)
-    outlet = LocalOutlet(options, progress, events, turns, control, observer)
+    outlet = LocalOutlet(options, progress, events, turns, writing, observer)
     calls = Calls(options.poll, events, counts, clock)
     discovery = Discovery(partial(find, lambda: polls.now), options, calls, outlet, observer)
     return CompositeDisposable(discovery.run(control), Disposable(progress.end))

@@ -24,8 +24,8 @@ WORKERS = 16
 class TimerPoolScheduler(Lane):
     """A scheduler for many timed actions on few daemon threads.
 
-    One timer thread waits for due times, up to `workers` threads run the actions, and one more
-    serves `control`. Threads start with the first work for them. An exception that escapes an
+    One timer thread waits for due times, up to `workers` threads run the actions, and one more each
+    serves `control` and `writing`. Threads start with the first work for them. An exception that escapes an
     action goes to `threading.excepthook`, and the worker goes on. In a process that was forked,
     scheduling on it raises a RuntimeError.
 
@@ -44,6 +44,7 @@ class TimerPoolScheduler(Lane):
             raise ValueError(f"a pool needs at least one worker, not {workers}")
         super().__init__(Timer(f"{name}-timer"), workers, f"{name}-worker")
         self._control = Lane(self._timer, 1, f"{name}-control")
+        self._writing = Lane(self._timer, 1, f"{name}-writing")
         self.serves_one = False
         self._before_shutdown: set[Callable[[], object]] = set()
 
@@ -59,6 +60,11 @@ class TimerPoolScheduler(Lane):
         True
         """
         return self._control
+
+    @property
+    def writing(self) -> PeriodicScheduler:
+        """One more with a worker of its own, for what must not wait for a person's code either."""
+        return self._writing
 
     @property
     def unusable(self) -> str | None:
@@ -91,10 +97,11 @@ class TimerPoolScheduler(Lane):
         for action in list(self._before_shutdown):
             action()
         dropped: list[Item] = []
+        lanes: list[Lane] = [self, self._control, self._writing]
         with self._timer.lock:
             if not self._timer.closed:
-                dropped = [*self._timer.close(), *self._drain(), *self._control._drain()]
-            threads = [*self._timer.threads, *self._threads, *self._control._threads]
+                dropped = [*self._timer.close(), *(item for lane in lanes for item in lane._drain())]
+            threads = [*self._timer.threads, *(thread for lane in lanes for thread in lane._threads)]
         for item in dropped:
             item.dispose()
         for thread in threads:

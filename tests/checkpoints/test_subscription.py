@@ -14,6 +14,7 @@ from reactivex import operators as ops
 from support.checkpoint_files import contents, used
 from support.checkpoints import TABLE, Own, dynamodb_store, ready, subscribed
 from support.reading import ids
+from support.waiting import wait_until
 
 import rxddbstream as rxd
 from rxddbstream import operators as dops
@@ -258,3 +259,35 @@ def test_what_was_held_in_a_parent_comes_again_before_what_is_new_in_its_child(s
     second = subscribed(sim, scheduler, store)
     scheduler.advance_by(60)
     assert [int(change.new_image["n"]) for change in second.changes] == [1, 2, 3, 6]
+
+
+class Alive(rxd.MemoryCheckpoints):
+    """Is shown once a period that its consumer is alive, by the thread that writes."""
+
+    signs = 0
+
+    def renew(self, stream):
+        self.signs += 1
+
+
+@pytest.mark.parametrize("consume", ["iterate", "observe_on", "last windows"])
+def test_checkpoints_are_written_while_a_person_works_off_the_end_of_a_bounded_read(consume):
+    # The end waits until all that is queued was taken; whatever thread it waits on.
+    sim, store = SimulatedStream(), Alive(period=0.01)
+    for number in range(5):
+        sim.put(number)
+    source = rxd.changes(sim.arn, client=sim.client, start="trim_horizon", follow=False, checkpoints=store)
+
+    def handle(_):
+        before = store.signs
+        wait_until(lambda: store.signs > before + 1)
+
+    if consume == "iterate":
+        for element in rxd.iterate(source):
+            handle(element)
+    elif consume == "observe_on":
+        with rxd.TimerPoolScheduler(1, name="observer") as scheduler:
+            rxd.run(source.pipe(dops.observe_on(scheduler)), handle)
+    else:
+        key = {"key": lambda change: change.keys["id"], "fold": dops.count()}
+        rxd.run(source.pipe(dops.fold_window(dops.tumbling(3600), **key)), handle)

@@ -364,23 +364,26 @@ class TestThreads:
         assert sum(2 <= count <= 4 for count in turns) > 0.99 * 5000
         assert threads <= 64 + 1
 
-    def test_busy_workers_do_not_delay_the_control_lane(self, pool):
+    @pytest.mark.parametrize("lane", ["control", "writing"])
+    def test_busy_workers_do_not_delay_a_lane_of_its_own(self, pool, lane):
         release = occupy(pool, 4)
         ran = threading.Semaphore(0)
         waiting = threading.Event()
         pool.schedule(lambda *_: waiting.set())
-        pool.control.schedule(lambda *_: ran.release())
-        pool.control.schedule_relative(0.02, lambda *_: ran.release())
-        pool.control.schedule_periodic(0.02, lambda _: ran.release())
+        getattr(pool, lane).schedule(lambda *_: ran.release())
+        getattr(pool, lane).schedule_relative(0.02, lambda *_: ran.release())
+        getattr(pool, lane).schedule_periodic(0.02, lambda _: ran.release())
         for _ in range(5):
             assert ran.acquire(timeout=PATIENCE)
         assert not waiting.is_set()
         release.set()
         assert waiting.wait(PATIENCE)
 
-    def test_a_busy_control_lane_does_not_delay_the_workers(self, pool):
-        release = occupy(pool.control, 1)
+    @pytest.mark.parametrize("lane", ["control", "writing"])
+    def test_a_busy_lane_of_its_own_does_not_delay_the_others(self, pool, lane):
+        release = occupy(getattr(pool, lane), 1)
         flush(pool)
+        flush(pool.writing if lane == "control" else pool.control)
         release.set()
 
     def test_an_action_is_given_the_lane_it_runs_on(self, pool):
