@@ -47,18 +47,17 @@ class EventTime(Protocol):
             Up to which end an earlier run had emitted its windows; None where that was not kept.
 
         Raises:
-            ConfigurationError: there is another of this name, and checkpoints are kept.
+            ConfigurationError: there is another of this name, and checkpoints are kept: what one of them had
+                emitted would count as emitted by both.
         """
 
     def end_windows(self, operator: WindowOperator) -> None:
-        """There is that window operator no more."""
+        """There is that window operator no more; another one may take its name."""
 
     def emitted_windows(self, name: str, end: float) -> None:
         """All windows that end by then have been emitted, and their observer has returned."""
 
-    def listen(
-        self, listener: Callable[[float], object], ended: Callable[[], object] | None = None
-    ) -> Callable[[], None]:
+    def listen(self, listener: Callable[[float], object], ended: Callable[[], object]) -> Callable[[], None]:
         """Have the watermark told whenever it has moved on, and now, from any thread; what ends that.
 
         Args:

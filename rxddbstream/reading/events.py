@@ -18,13 +18,13 @@ EventObserver: TypeAlias = abc.ObserverBase[Event] | Callable[[Event], object]
 """Whom `events=` takes: an observer, of which `on_next` alone is called, or a function."""
 
 
-def function_of(observer: EventObserver, what: str) -> Callable[[Event], None]:
+def function_of(observer: EventObserver) -> Callable[[Event], None]:
     """What to call with each event.
 
     Raises:
         ConfigurationError: it is a coroutine function.
     """
-    return checked(observer.on_next if isinstance(observer, abc.ObserverBase) else observer, what)
+    return checked(observer.on_next if isinstance(observer, abc.ObserverBase) else observer, "events")
 
 
 class EventSink:
@@ -40,7 +40,7 @@ class EventSink:
     """
 
     def __init__(self, observer: EventObserver | None, on_failure: Callable[[Any], None]) -> None:
-        self._tell = None if observer is None else function_of(observer, "events")
+        self._tell = None if observer is None else function_of(observer)
         self._on_failure = on_failure
         self._lock = threading.Lock()
         self._waiting: deque[Event] = deque()

@@ -98,7 +98,7 @@ class ReadOptions:
     def __post_init__(self) -> None:
         resolve(self.start, now=datetime.max.replace(tzinfo=UTC))
         if self.events is not None:
-            function_of(self.events, "events")
+            function_of(self.events)
         if self.on_gap not in ("raise", "skip"):
             raise ConfigurationError(f"on_gap={self.on_gap!r}: 'raise' or 'skip' is needed")
         store = self.checkpoints

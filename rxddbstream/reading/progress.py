@@ -23,7 +23,7 @@ ALIGNMENT = 60.0
 
 
 class Progress:
-    """How far one subscription has come.
+    """How far one subscription has come; to window operators, an `EventTime`.
 
     Args:
         alignment: how many seconds a shard may be ahead of the slowest; None: any, but for windows.
@@ -49,16 +49,12 @@ class Progress:
         self._alignment = alignment
         self._waiting: list[tuple[float, int, Callable[[], object]]] = []  # a heap
         self._numbers = count()
-        self._listeners: dict[Callable[[float], object], Callable[[], object] | None] = {}
+        self._listeners: dict[Callable[[float], object], Callable[[], object]] = {}  # what tells each the end
         self._is_over = self._is_read = False
         counts.follow(self)  # at last: whoever asks for statistics may do so at once, on another thread
 
-    def opened(self, ready: Iterable[Ready], beginning: Beginning, now: datetime | None = None) -> None:
-        """These shards begin to be read; to be told before any of them is.
-
-        Args:
-            now: the service's time; by default, that of the run's first listing.
-        """
+    def opened(self, ready: Iterable[Ready], beginning: Beginning, now: datetime) -> None:
+        """These shards begin to be read, at this time of the service's; to be told before any of them is."""
         with self._lock:
             for shard, position, predecessor in ready:
                 at: float | None = None
@@ -68,7 +64,7 @@ class Progress:
                     at = beginning.latest.time.timestamp() - SETTLING
                 self._watermark.opened(shard.id, predecessor, at)
                 read_up_to = _time(self._watermark.progress(shard.id))
-                self._lag[shard.id] = beginning.lag(shard.id, read_up_to, now or beginning.listed_at)
+                self._lag[shard.id] = beginning.lag(shard.id, read_up_to, now)
         self._pass_on()
 
     def read(self, shard_id: str, created_at: datetime | None, lag: float) -> None:
@@ -124,20 +120,14 @@ class Progress:
             heappush(self._waiting, (until, next(self._numbers), go_on))
             return True
 
-    def listen(
-        self, listener: Callable[[float], object], ended: Callable[[], object] | None = None
-    ) -> Callable[[], None]:
-        """Have the watermark told whenever it has moved on, and now, from any thread; what ends that.
-
-        Args:
-            ended: called when the reading is over, and its watermark moves no more.
-        """
+    def listen(self, listener: Callable[[float], object], ended: Callable[[], object]) -> Callable[[], None]:
+        """See `EventTime`."""
         with self._lock:
             self._listeners[listener] = ended
             value, is_over = self._watermark.value, self._is_over
         if value is not None:
             listener(value)
-        if is_over and ended is not None:
+        if is_over:
             ended()
 
         def stop() -> None:
@@ -161,28 +151,19 @@ class Progress:
             self._is_over = True
             listeners = list(self._listeners.values())
         for ended in listeners:
-            if ended is not None:
-                ended()
+            ended()
 
     @property
     def comes_again(self) -> bool:
-        """Whether what is held of a reading that is over comes again: it was cut short, with checkpoints."""
+        """See `EventTime`."""
         return self._keeps_checkpoints and not self._is_read
 
     def was_late(self) -> None:
-        """A change came after its windows had closed."""
+        """See `EventTime`."""
         self.counts.was_late()
 
     def begin_windows(self, operator: WindowOperator) -> float | None:
-        """There is a window operator.
-
-        Returns:
-            Up to which end it had emitted its windows in an earlier run, as far as that was kept.
-
-        Raises:
-            ConfigurationError: there is another of this name: what one of them had emitted would count as
-                emitted by both.
-        """
+        """See `EventTime`."""
         name, formerly, span, lateness = operator
         with self._lock:
             if self._keeps_checkpoints and name in self._operators:
@@ -198,12 +179,12 @@ class Progress:
             return self._emitted.get(name)
 
     def end_windows(self, operator: WindowOperator) -> None:
-        """There is that window operator no more; another one may take its name."""
+        """See `EventTime`."""
         with self._lock:
             self._operators.discard(operator.name)
 
     def emitted_windows(self, name: str, end: float) -> None:
-        """All windows that end by then have been emitted, and their observer has returned."""
+        """See `EventTime`."""
         with self._lock:
             self._emitted[name] = max(end, self._emitted.get(name, end))
 

@@ -80,7 +80,7 @@ def _source(pages: list[list[rxd.Change]], backlog: Backlog, progress: Progress)
     ) -> abc.DisposableBase:
         shards = [Ready(Shard(shard.id), TrimHorizon()) for shard in backlog.shards]
         now = datetime.now(UTC)
-        progress.opened(shards, Beginning(TrimHorizon(), now, now))
+        progress.opened(shards, Beginning(TrimHorizon(), now, now), now)
         on_next = observer.on_next
         for page in pages:
             for change in page:
@@ -118,7 +118,7 @@ def _group_by_until(source: Changes, progress: Progress) -> Callable[[], Found]:
     def counted(group: Group) -> Observable[Any]:
         return group.pipe(ops.count(), ops.map(lambda number: (group.key, number)))
 
-    progress.listen(advance)
+    progress.listen(advance, lambda: None)
     groups = ops.group_by_until(_window_of, None, end_of)
     source.pipe(groups, ops.flat_map(counted)).subscribe(results.append)
     return lambda: dict(results)

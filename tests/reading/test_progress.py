@@ -26,6 +26,10 @@ def at(seconds):
     return BEGAN + timedelta(seconds=seconds)
 
 
+def nobody():
+    """Who is told the end."""
+
+
 def opened(*names, alignment=None):
     progress = Progress(Counts(), alignment)
     open_shards(progress, *names)
@@ -33,7 +37,7 @@ def opened(*names, alignment=None):
 
 
 def open_shards(progress, *names, position=None):
-    progress.opened([Ready(Shard(name), position or TrimHorizon()) for name in names], BEGINNING)
+    progress.opened([Ready(Shard(name), position or TrimHorizon()) for name in names], BEGINNING, BEGAN)
 
 
 # --- who waits for whom ---------------------------------------------------------------------------
@@ -71,7 +75,7 @@ def test_no_shard_waits_where_nothing_is_aligned():
 def test_shards_wait_for_the_slowest_no_more_when_the_last_window_operator_has_gone():
     progress = opened("fast", "slow")
     progress.begin_windows(MINUTES)
-    stops = [progress.listen(lambda _: None), progress.listen(lambda value: None)]
+    stops = [progress.listen(lambda _: None, nobody), progress.listen(lambda value: None, nobody)]
     progress.read("slow", at(0), 0.0)
     progress.read("fast", at(ALIGNMENT + 1), 0.0)
     gone_on = []
@@ -87,7 +91,7 @@ def test_shards_wait_for_the_slowest_no_more_when_the_last_window_operator_has_g
 def test_an_alignment_of_ones_own_stays_when_the_windows_have_gone():
     progress = opened("fast", "slow", alignment=10.0)
     progress.begin_windows(MINUTES)
-    stop = progress.listen(lambda _: None)
+    stop = progress.listen(lambda _: None, nobody)
     progress.read("slow", at(0), 0.0)
     progress.read("fast", at(11), 0.0)
     assert progress.must_wait("fast", pytest.fail)
@@ -159,7 +163,7 @@ def test_who_begins_to_listen_at_the_moment_at_which_the_watermark_moves_is_told
         def check():
             assert max(told) == at(2).timestamp()
 
-        return lambda: progress.listen(told.append), lambda: progress.read("a", at(2), 0.0), check
+        return lambda: progress.listen(told.append, nobody), lambda: progress.read("a", at(2), 0.0), check
 
     at_once(make)
 
