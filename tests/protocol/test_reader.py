@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rxddbstream.errors import DecodeError
 from rxddbstream.model.events import Gap
 from rxddbstream.model.messages import (
     Answer,
@@ -863,16 +862,6 @@ def test_a_bounded_read_goes_past_a_time_ahead_of_the_answer() -> None:
     records = [record(1, at(0)), record(2, at(3600)), record(3, at(0))]
     assert numbers(reader.receive(Records(records, "next", at(0)))) == [1, 2, 3]
     assert not reader.ended
-
-
-def test_a_time_in_milliseconds_is_an_error_that_names_the_change() -> None:
-    made = record(1, at(0))
-    made["dynamodb"]["ApproximateCreationDateTime"] = 1_700_000_000_000.0
-
-    with pytest.raises(
-        DecodeError, match=r"change 1 of shard .* has the time 1700000000000\.0: .*milliseconds"
-    ):
-        reading().receive(Records([made], "next", at(0)))
 
 
 # --- what pacing goes by ------------------------------------------------------------------------

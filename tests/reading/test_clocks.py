@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, timedelta
 
 import hypothesis.strategies as st
 import pytest
@@ -64,15 +64,6 @@ def test_a_start_that_no_clock_can_mean_lies_in_the_future() -> None:
     reader = read(sim, scheduler, start=start)
 
     assert "lies in the future" in str(reader.error)
-
-
-def test_an_answer_of_the_simulation_has_its_time() -> None:
-    sim, _ = simulated(timedelta(minutes=-4))
-
-    told = sim.client.describe_stream(StreamArn=sim.arn)["ResponseMetadata"]["HTTPHeaders"]["date"]
-
-    now = datetime.fromtimestamp(1_700_000_000 - 240, UTC)
-    assert told == now.strftime("%a, %d %b %Y %H:%M:%S GMT")
 
 
 # Times ahead of the answer that has them

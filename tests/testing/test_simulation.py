@@ -652,3 +652,18 @@ def test_many_threads_write_reshape_and_read() -> None:
     found = [record for shard in sim.shards for record in read(sim, iterator(sim, shard.id))]
     assert len(found) == len(sim.records) == 800
     assert {id(record) for record in found} == {id(record) for record in sim.records}
+
+
+def test_a_service_whose_clock_is_off_tells_its_time_in_each_answer() -> None:
+    scheduler = TestScheduler()
+    scheduler.advance_to(1_700_000_000.0)
+    sim = SimulatedStream(scheduler=scheduler, ahead=timedelta(minutes=-4))
+    sim.script("DescribeStream", None, "ThrottlingException")
+
+    answered = sim.client.describe_stream(StreamArn=sim.arn)
+    with pytest.raises(ClientError) as raised:
+        sim.client.describe_stream(StreamArn=sim.arn)
+
+    for metadata in (answered["ResponseMetadata"], raised.value.response["ResponseMetadata"]):
+        assert metadata["HTTPHeaders"] == {"date": "Tue, 14 Nov 2023 22:09:20 GMT"}
+    assert raised.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400

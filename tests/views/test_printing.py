@@ -124,7 +124,7 @@ def test_json_says_what_it_was_made_of_halves_of_characters_included(order: Any,
 
 
 @given(change=changes())
-def test_json_on_any_terminal_is_json(change: Change) -> None:
+def test_json_of_any_change_is_json(change: Change) -> None:
     print_change = printer("-o", "dynamodb-json")
     [line] = printed("utf-8", lambda: print_change(change))
 
