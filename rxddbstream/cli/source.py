@@ -104,7 +104,7 @@ def start_of(text: str) -> Start:
 
 
 def position_of(text: str, now: datetime) -> Position:
-    """The position that it stands for, by our clock."""
+    """The position that such a start stands for, by our clock."""
     try:
         return resolve(start_of(text), now, CLOCKS_DIFFER)
     except ConfigurationError as error:

@@ -207,18 +207,19 @@ class Change:
         return html(self)
 
 
-def is_ahead(change: Change) -> bool:
-    """Whether a change says that it was made after the answer that had it: then its time says nothing.
+def has_sound_time(change: Change) -> bool:
+    """Whether a change says when it was made. A time ahead of the answer that had it says nothing.
 
     Raises:
         DecodeError: as for `Change.created_at`.
     """
-    return change.origin is not None and change.timestamp > change.origin.latest
+    origin = change.origin
+    return change.has_time and (origin is None or change.timestamp <= origin.latest)
 
 
 def sound_time(changes: Iterable[Change]) -> datetime | None:
-    """When the first change was made that says so, and was not made after the answer that had it."""
-    return next((change.created_at for change in changes if change.has_time and not is_ahead(change)), None)
+    """When the first change was made that says so soundly."""
+    return next((change.created_at for change in changes if has_sound_time(change)), None)
 
 
 def place_of(change: Change) -> str:

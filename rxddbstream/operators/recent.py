@@ -15,7 +15,7 @@ from math import inf
 from typing import Generic, TypeVar
 
 from rxddbstream.errors import ConfigurationError
-from rxddbstream.model.change import Change, is_ahead
+from rxddbstream.model.change import Change, has_sound_time
 from rxddbstream.model.times import Seconds
 
 K = TypeVar("K", bound=Hashable)
@@ -55,7 +55,7 @@ class Recent(Generic[K]):
         Returns:
             the keys that have gone.
         """
-        if self._ttl < inf and change.has_time and not is_ahead(change):
+        if self._ttl < inf and has_sound_time(change):
             self._now = max(self._now, change.timestamp)
         return self._drop()
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import dropwhile
 
-from rxddbstream.model.change import Change, is_ahead
+from rxddbstream.model.change import Change, has_sound_time
 from rxddbstream.model.position import AtTime
 
 
@@ -49,12 +49,8 @@ class Bounds:
 
 
 def _is_before(start: AtTime, change: Change) -> bool:
-    return _has_sound_time(change) and not start.includes(change.created_at)
+    return has_sound_time(change) and not start.includes(change.created_at)
 
 
 def _is_after(time: datetime, change: Change) -> bool:
-    return _has_sound_time(change) and change.created_at > time
-
-
-def _has_sound_time(change: Change) -> bool:
-    return change.has_time and not is_ahead(change)
+    return has_sound_time(change) and change.created_at > time
