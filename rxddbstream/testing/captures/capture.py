@@ -196,7 +196,13 @@ class _Writer:
             changes = [] if self._is_over else page.changes[: self._left]
             if changes:
                 records = cast(list[RecordJSON], [encodable(change.record_as_it_came) for change in changes])
-                self._write(PageRead(self._now(), page.shard_id, records))
+                try:
+                    self._write(PageRead(self._now(), page.shard_id, records))
+                except UnicodeEncodeError as error:
+                    raise CaptureError(
+                        f"a change of shard {page.shard_id} has half of a character (a lone surrogate), "
+                        f"which the capture {os.fspath(self._path)} cannot hold"
+                    ) from error
                 self._changes += len(changes)
                 if self._left is not None:
                     self._left -= len(changes)

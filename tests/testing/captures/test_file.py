@@ -148,3 +148,19 @@ def test_the_file_is_whole_when_the_end_is_told(
     source.subscribe(on_completed=lambda: cut.append(load(file).is_cut), scheduler=scheduler)
     scheduler.advance_by(60)
     assert cut == [False]
+
+
+def test_half_of_a_character_ends_a_capture_with_an_error_that_names_the_shard(
+    scheduler: TestScheduler, file: Path
+) -> None:
+    sim = SimulatedStream(scheduler=scheduler)
+    seen = Seen(capture(rxd.shards(sim.arn, client=sim.client), file), scheduler)
+    sim.put("o-1")
+    scheduler.advance_by(1)
+    sim.put("o-2", text="half \ud83d of one")
+    scheduler.advance_by(10)
+
+    assert isinstance(seen.end, CaptureError)
+    assert f"a change of shard {sim.shards[0].id} has half of a character" in str(seen.end)
+    assert [change.keys["id"] for change in seen.items] == ["o-1"]
+    assert len(load(file).lines) == 2
