@@ -28,11 +28,8 @@ def _text(encoder: msgspec.json.Encoder, value: Any) -> str:
     if isinstance(value, str):
         return json.dumps(value)
     if isinstance(value, msgspec.Struct):
-        tag = type(value).__struct_config__
-        named = {} if tag.tag_field is None else {tag.tag_field: tag.tag}
         fields = msgspec.structs.fields(value)
-        value = named | {field.encode_name: getattr(value, field.name) for field in fields}
-        return _object(encoder, value.items())
+        return _object(encoder, [(field.encode_name, getattr(value, field.name)) for field in fields])
     if isinstance(value, Mapping):
         items = value.items()
         return _object(encoder, sorted(items) if encoder.order == "deterministic" else items)
