@@ -182,6 +182,22 @@ def test_iterate_gives_all_in_order_and_ends():
     wait_until(lambda: not ours())
 
 
+def test_a_loop_over_a_source_that_is_quiet_for_long_waits_on(monkeypatch):
+    # source  -0------------------1-|
+    # waits    |--- 1 s ---|---         each of which may end with nothing
+    take, waits = BoundedQueue.take, []
+
+    def wait_in_vain_first(pending, timeout):
+        waits.append(timeout)
+        if len(waits) % 2:
+            raise queue.Empty
+        return take(pending, timeout)
+
+    monkeypatch.setattr(BoundedQueue, "take", wait_in_vain_first)
+    assert list(rxd.iterate(reactivex.of(0, 1))) == [0, 1]
+    assert len(waits) == 6
+
+
 def test_leaving_by_break_disposes_and_the_change_it_was_left_at_is_not_done(sim, store, source):
     write(sim, 10)
     for number, _ in enumerate(rxd.iterate(source), start=1):

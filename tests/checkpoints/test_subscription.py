@@ -166,6 +166,19 @@ def test_a_write_that_failed_in_passing_is_made_up_for_by_the_next(scheduler, ca
     assert store.kept[shard_id] == to_text(After(number))
 
 
+def test_a_last_write_that_fails_is_logged_since_whoever_disposes_cannot_be_told(scheduler, caplog):
+    sim, store = SimulatedStream(scheduler=scheduler), Own()
+    reader = subscribed(sim, scheduler, store)
+    sim.put("a")
+    scheduler.advance_by(1)
+    store.fail["save"] = [Throttled("slow down")]
+    reader.subscription.dispose()
+    [line] = caplog.records
+    assert (line.levelname, line.getMessage()) == ("ERROR", "slow down")
+    assert store.log[-1] == "close"
+    assert reader.error is None
+
+
 @pytest.mark.parametrize("written", [1, 2, 3, 4])
 def test_a_store_that_is_cut_off_among_the_first_positions_still_knows_what_latest_meant(scheduler, written):
     # One that writes one by one, such as DynamoDBCheckpoints.

@@ -395,6 +395,16 @@ def test_a_good_answer_clears_the_doubts() -> None:
     assert reader.state is State.READING
 
 
+def test_a_denial_has_the_cut_answers_counted_anew() -> None:
+    reader = reading()
+
+    feed(reader, [CUT, Fault.NOT_FOUND, Listed(OPEN), Iterator("again", at(1)), CUT])
+
+    assert reader.state is State.READING  # asked for again, and not looked up
+    reader.receive(CUT)
+    assert reader.state is State.DOUBTFUL
+
+
 # --- denials ------------------------------------------------------------------------------------
 
 

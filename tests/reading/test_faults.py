@@ -347,6 +347,7 @@ def test_a_new_shard_that_is_denied_for_a_moment_is_read(scheduler, denials, lis
     assert reader.error is None
     assert not of_kind(reader, rxd.Gap)
     assert reader.ids == ids(sim.records)
+    assert reader.shards_opened() == [shard.id for shard in sim.shards]  # once each, though it was looked up
 
 
 def test_a_new_shard_that_is_denied_for_good_is_a_gap(scheduler):

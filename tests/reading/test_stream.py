@@ -182,6 +182,14 @@ def test_shards_are_observables_with_a_name(scheduler):
     subscription.dispose()
 
 
+def test_a_shards_stream_says_which_shard_it_is_and_from_where(scheduler):
+    sim = SimulatedStream(scheduler=scheduler)
+    seen = []
+    source = rxd.shards(sim.arn, client=sim.client, scheduler=scheduler, start="trim_horizon")
+    source.subscribe(seen.append).dispose()
+    assert [repr(shard) for shard in seen] == [f"<ShardStream {sim.shards[0].id} from TrimHorizon()>"]
+
+
 @pytest.mark.parametrize("fault", ["of a call", "of the observer"])
 @pytest.mark.parametrize("handled", [False, True])
 def test_a_shards_error_that_nobody_takes_ends_the_stream_of_shards(scheduler, fault, handled):
@@ -277,6 +285,19 @@ def test_a_budget_of_calls_is_shared_by_all_shards(scheduler):
     sim.put("item")
     scheduler.advance_by(5)
     assert len(reader.changes) == 1
+
+
+def test_of_many_shards_one_that_has_had_a_change_is_asked_as_often_as_if_it_were_alone(scheduler):
+    sim = SimulatedStream(scheduler=scheduler, shards=400)
+    busy = sim.shards[17].id
+    sim.put_into(busy, "first")
+    reader = read(sim, scheduler, start="trim_horizon", poll=rxd.Poll(fastest=0.1, slowest=5.0))
+    scheduler.advance_by(0.05)
+    assert len(reader.changes) == 1
+    for n in range(5):  # by the second
+        sim.put_into(busy, n)
+        scheduler.advance_by(0.15)
+        assert len(reader.changes) == n + 2
 
 
 def test_idle_shards_are_asked_less_and_less(scheduler):
