@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from support.checkpoint_files import OPEN, SAVE_AND_STAY, UNREADABLE, contents, used
 from support.checkpoints import FIRST, OTHER, SECOND, STREAM
+from support.interleaving import at_once
 from support.waiting import PATIENCE
 
 import rxddbstream as rxd
@@ -73,6 +74,56 @@ def test_two_streams_in_one_process_share_a_file(store, path, one_object):
     assert store.load(STREAM) == {"shard-1": FIRST}
     assert store.load(OTHER) == dict.fromkeys(["shard-1", "shard-2"], SECOND)
     store.close(OTHER)
+
+
+def test_two_streams_of_one_file_that_are_opened_at_once(path):
+    def make():
+        one, other = (rxd.SqliteCheckpoints(path) for _ in range(2))
+
+        def check():
+            for store, stream in (one, STREAM), (other, OTHER):
+                store.save(stream, {"shard-1": FIRST})
+                store.close(stream)
+
+        return lambda: one.load(STREAM), lambda: other.load(OTHER), check
+
+    at_once(make, within="_File.")
+
+
+@pytest.mark.parametrize("first", ["open", "close"])
+def test_a_stream_that_is_opened_while_the_only_other_one_of_the_file_is_closed(path, first):
+    def make():
+        one, other = (rxd.SqliteCheckpoints(path) for _ in range(2))
+        one.load(STREAM)
+
+        def check():
+            other.save(OTHER, {"shard-1": FIRST})
+            other.close(OTHER)
+
+        sides = (lambda: other.load(OTHER)), (lambda: one.close(STREAM))
+        return *(sides if first == "open" else reversed(sides)), check
+
+    at_once(make, within="_File.")
+
+
+def test_a_write_of_one_stream_that_fails_takes_nothing_from_one_of_another_at_that_moment(path):
+    def make():
+        store = rxd.SqliteCheckpoints(path)
+        store.load(STREAM), store.load(OTHER)
+        store.forget(STREAM, ["shard-1"])
+
+        def fail():
+            with pytest.raises(CheckpointUnreadable, match="NOT NULL"):
+                store.save(OTHER, {"shard-1": None})
+
+        def check():
+            store.close(STREAM), store.close(OTHER)
+            assert store.load(STREAM) == {"shard-1": FIRST}
+            store.close(STREAM)
+
+        return lambda: store.save(STREAM, {"shard-1": FIRST}), fail, check
+
+    at_once(make, within="SqliteCheckpoints._write")
 
 
 @pytest.mark.system

@@ -6,7 +6,9 @@ In the drawings `x` is a change, `#` an error, and `done` how far the shard may 
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
+import weakref
 from concurrent.futures import Future
 
 import pytest
@@ -16,6 +18,7 @@ from reactivex.scheduler import EventLoopScheduler, ImmediateScheduler
 from reactivex.scheduler.eventloop import AsyncIOThreadSafeScheduler
 from reactivex.subject import Subject
 from reactivex.testing import TestScheduler
+from support.interleaving import at_once
 from support.waiting import PATIENCE, wait_until
 
 import rxddbstream as rxd
@@ -197,6 +200,21 @@ def test_a_window_of_which_only_the_beginning_is_wanted_is_done_at_its_end_too(w
     assert world.done == 6
 
 
+def test_a_window_that_has_completed_is_forgotten(world):
+    class Result:
+        """What a window is of; it can be looked for."""
+
+    source, known = Subject(), []
+    source.pipe(ops.window_with_count(2), dops.release()).subscribe(lambda window: window.subscribe())
+    for _ in range(10):
+        result = Result()
+        known.append(weakref.ref(result))
+        source.on_next(result)
+    del result
+    gc.collect()
+    assert [each() for each in known] == [None] * 10
+
+
 def test_a_window_that_nobody_wants_is_done_at_its_end(world):
     world.read(dops.hold(), ops.window_with_count(3), dops.release(), ops.ignore_elements())
     world.write(5)
@@ -305,6 +323,8 @@ def test_hold_behind_a_buffer_is_too_late(world):
     world.write(3)
     assert world.seen == []
     assert isinstance(world.errors[0], HeldTooLate)
+    place = f"change {world.sim.records[0]['dynamodb']['SequenceNumber']} of shard {world.sim.shards[0].id}"
+    assert str(world.errors[0]).startswith(f"a list of 3 changes (the first: {place}) was handed over before")
 
 
 def test_hold_behind_a_delay_is_too_late_and_says_what_to_do(world):
@@ -316,6 +336,8 @@ def test_hold_behind_a_delay_is_too_late_and_says_what_to_do(world):
     assert world.seen == []
     (error,) = world.errors
     assert isinstance(error, HeldTooLate)
+    place = f"change {world.sim.records[0]['dynamodb']['SequenceNumber']} of shard {world.sim.shards[0].id}"
+    assert str(error).startswith(f"{place} was handed over before it was held")
     assert "put hold() before" in str(error)
     calls = world.sim.calls.total()
     world.scheduler.advance_by(100)
@@ -557,6 +579,81 @@ def test_a_scheduler_that_takes_nothing_ends_the_subscription():
     source.on_next(1)
     assert len(errors) == 1
     assert source.observers == []
+
+
+class ByHand:
+    """A scheduler whose tasks are run by hand; any thread may add one."""
+
+    def __init__(self):
+        self.tasks = []
+
+    def schedule(self, action, state=None):
+        self.tasks.append(action)
+
+    def run(self):
+        self.tasks.pop(0)(self)
+
+
+class Observed:
+    """What goes through observe_on, from any thread."""
+
+    def __init__(self):
+        self.scheduler, self.seen, self.busy = ByHand(), [], threading.Lock()
+
+        def subscribe(observer, _=None):
+            self.put = observer.on_next
+
+        reactivex.create(subscribe).pipe(dops.observe_on(self.scheduler)).subscribe(self._take, pytest.fail)
+
+    def _take(self, number):
+        assert self.busy.acquire(blocking=False), "two at a time"
+        self.seen.append(number)
+        self.busy.release()
+
+    def run_all(self):
+        while self.scheduler.tasks:
+            self.scheduler.run()
+
+
+def test_there_is_no_task_while_there_is_nothing_to_observe():
+    observed = Observed()
+    assert observed.scheduler.tasks == []
+    for number in range(3):
+        observed.put(number)
+        assert len(observed.scheduler.tasks) == 1
+        observed.scheduler.run()
+        assert observed.scheduler.tasks == []
+    assert observed.seen == [0, 1, 2]
+
+
+@pytest.mark.parametrize("first", ["the observer", "the source"])
+def test_what_comes_when_the_observer_is_about_to_be_idle_is_observed(first):
+    def make():
+        observed = Observed()
+        observed.put(1)
+
+        def check():
+            observed.run_all()
+            assert observed.seen == [1, 2]
+
+        sides = observed.scheduler.run, lambda: observed.put(2)
+        return *(sides if first == "the observer" else reversed(sides)), check
+
+    at_once(make)
+
+
+def test_two_threads_that_put_at_once_have_one_task_between_them():
+    def make():
+        observed = Observed()
+
+        def check():
+            assert len(observed.scheduler.tasks) == 1
+            observed.run_all()
+            assert sorted(observed.seen) == [1, 2]
+
+        return lambda: observed.put(1), lambda: observed.put(2), check
+
+    at_once(make)
 
 
 @pytest.mark.parametrize("max_pending", [0, -1])

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+import itertools
+from datetime import UTC, datetime
 
 import pytest
+from reactivex import Observer
 from reactivex.testing import TestScheduler
+from support.interleaving import at_once
 from support.reading import read
 
 import rxddbstream as rxd
-from rxddbstream.reading.discovery import ASK_AGAIN_CEILING
-from rxddbstream.testing import SimulatedStream
+from rxddbstream.aws.client import StreamClient
+from rxddbstream.protocol.beginning import Kept
+from rxddbstream.reading.calls import Calls
+from rxddbstream.reading.discovery import ASK_AGAIN_CEILING, Discovery
+from rxddbstream.reading.events import EventSink
+from rxddbstream.reading.options import ReadOptions
+from rxddbstream.reading.statistics import Counts
+from rxddbstream.scheduling.clock import SteadyClock
+from rxddbstream.testing import SimulatedStream, build_shards
 
 BEGAN = 1_000_000.0
 
@@ -67,7 +77,7 @@ def test_a_missing_child_is_asked_for_at_intervals_that_double_up_to_ten_seconds
     scheduler.advance_by(50)
     times = [time for time, _ in asked.children]
     assert times[0] == pytest.approx(5.1, abs=0.2)  # at once
-    waits = [after - before for before, after in pairwise(times)]
+    waits = [after - before for before, after in itertools.pairwise(times)]
     assert waits[:7] == pytest.approx([0.5, 1, 2, 4, 8, 10, 10], abs=0.1)
     assert ASK_AGAIN_CEILING == 10
 
@@ -87,3 +97,49 @@ def test_children_of_up_to_three_shards_are_asked_for_by_name_those_of_more_by_a
     else:
         assert asked.children == []
         assert len(asked.listings) > 1
+
+
+class Opened:
+    """An outlet that reads nothing."""
+
+    def __init__(self):
+        self.shards = []
+
+    def load(self, client):
+        return Kept()
+
+    def begin(self, beginning, first, ended):
+        self.tell_ended = ended
+
+    def open(self, ready):
+        self.shards += [each.shard for each in ready]
+
+    def forget(self, shard_ids):
+        assert not shard_ids
+
+    def close(self):
+        pass
+
+
+def test_the_children_of_a_shard_that_ends_while_discovery_hands_on_what_is_ready_are_opened_once():
+    def make():
+        scheduler = TestScheduler()
+        scheduler.advance_to(BEGAN)
+        sim = SimulatedStream(scheduler=scheduler, shards=build_shards(3, "tree"))
+        options = ReadOptions("trim_horizon", True, None, "raise", None, rxd.Poll(), scheduler)
+        outlet, failed = Opened(), []
+        clock = SteadyClock(lambda: scheduler.now.timestamp())
+        calls = Calls(options.poll, EventSink(None, failed.append), Counts(), clock)
+        client = StreamClient(sim.client, sim.arn, lambda: datetime.now(UTC))
+        discovery = Discovery(lambda: client, options, calls, outlet, Observer(on_error=failed.append))
+        discovery.run(scheduler)
+        [root] = outlet.shards
+
+        def check():
+            scheduler.advance_by(10)
+            assert failed == []
+            assert sorted(shard.id for shard in outlet.shards) == [shard.id for shard in sim.shards]
+
+        return lambda: outlet.tell_ended(root, False), lambda: scheduler.advance_by(61), check
+
+    at_once(make)

@@ -14,12 +14,14 @@ import tracemalloc
 import pytest
 import reactivex
 from reactivex import operators as ops
+from reactivex.scheduler import CurrentThreadScheduler
 from reactivex.subject import Subject
 from support.waiting import PATIENCE, wait_until
 
 import rxddbstream as rxd
 from rxddbstream import operators as dops
 from rxddbstream.errors import ConfigurationError
+from rxddbstream.reading import delivery
 from rxddbstream.reading.progress import Progress
 from rxddbstream.scheduling.pool import TimerPoolScheduler
 from rxddbstream.testing import SimulatedStream, build_shards
@@ -209,6 +211,22 @@ def test_an_events_observer_that_raises_ends_the_stream():
     source = rxd.changes(sim.arn, client=sim.client, events=events, start="trim_horizon", follow=False)
     rxd.run(source)
     assert kinds == ["ShardOpened", "ShardClosed"]
+
+
+def test_a_subscribe_that_never_returns_holds_up_the_first_page_alone(monkeypatch):
+    monkeypatch.setattr(delivery, "OPENING_PATIENCE", PATIENCE / 500)
+    sim = SimulatedStream(page_size=1)
+    for n in range(1000):
+        sim.put(n)
+    source = rxd.changes(sim.arn, client=sim.client, start="trim_horizon", follow=False)
+    seen, over = [], threading.Event()
+
+    def subscribe(*_):
+        with source.subscribe(seen.append, on_completed=over.set):
+            assert over.wait(PATIENCE)
+
+    CurrentThreadScheduler.singleton().schedule(subscribe)
+    assert len(seen) == 1000
 
 
 def test_disposing_inside_on_next_delivers_nothing_more():

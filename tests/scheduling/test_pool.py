@@ -521,9 +521,11 @@ class TestTheEnd:
         release.set()
 
     def test_before_anything_was_scheduled(self):
-        scheduler = TimerPoolScheduler()
+        scheduler = TimerPoolScheduler(name="test-idle")
         scheduler.shutdown(wait=1)
         scheduler.shutdown(wait=1)
+        assert threads_of("test-idle") == []
+        assert scheduler.unusable == "was shut down"
 
     def test_racing_schedules_neither_run_late_nor_raise(self):
         for _ in range(20):

@@ -22,30 +22,32 @@ TURN = 0.002
 Side: TypeAlias = Callable[[], object]
 
 
-def at_once(make: Callable[[], tuple[Side, Side, Side]]) -> None:
+def at_once(make: Callable[[], tuple[Side, Side, Side]], *, within: str = "") -> None:
     """Run two functions at once, again and again: the first one is stopped after 0, 1, 2, ... bytecodes.
 
     Args:
         make: makes, anew each time, the two functions and what checks the outcome.
+        within: stop it in functions alone whose qualified names begin so, where a run of all takes too long.
     """
     stopped, after = True, 0
     with ThreadPoolExecutor(2) as pool:
         while stopped:
             first, second, check = make()
-            stopped = _run(pool, first, second, after)
+            stopped = _run(pool, first, second, after, within)
             check()
             after += 1
     assert after > 1, "the first function runs nothing of the package's"
 
 
-def _run(pool: ThreadPoolExecutor, first: Side, second: Side, after: int) -> bool:
+def _run(pool: ThreadPoolExecutor, first: Side, second: Side, after: int, within: str) -> bool:
     """Run both; whether the first one came as far as to be stopped."""
     here, go_on = threading.Event(), threading.Event()
     left = after
 
     def trace(frame: FrameType, event: str, _: Any) -> Any:
         nonlocal left
-        if not frame.f_code.co_filename.startswith(PACKAGE):
+        code = frame.f_code
+        if not (code.co_filename.startswith(PACKAGE) and code.co_qualname.startswith(within)):
             return None
         frame.f_trace_opcodes, frame.f_trace_lines = True, False
         if event == "opcode":

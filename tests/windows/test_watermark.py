@@ -420,6 +420,7 @@ class Stream:
 @given(st.integers(0, 2**32))
 def test_it_never_passes_a_change_that_is_still_to_be_read(seed):
     stream = Stream(Random(seed))
+    changes = [time for times in stream.changes.values() for time in times]
     value = None
     for _ in range(500):
         stream.step()
@@ -429,4 +430,5 @@ def test_it_never_passes_a_change_that_is_still_to_be_read(seed):
             assert new <= min(stream.known_unread(), default=inf), "it passed a change"
             value = new
         if stream.is_over:
+            assert not changes or (value is not None and value >= max(changes)), "it did not come to the end"
             break
