@@ -154,7 +154,7 @@ def test_run_raises_what_subscribing_raises():
 
     with pytest.raises(Boom):
         rxd.run(reactivex.create(subscribe))
-    with pytest.raises(AttributeError, match="'NoneType' object has no attribute '(subscribe|pipe)'"):
+    with pytest.raises(AttributeError, match=r"'NoneType' object has no attribute '(subscribe|pipe)'"):
         rxd.run(None)
     wait_until(lambda: not ours())
 
@@ -343,7 +343,7 @@ def test_a_loop_may_feed_its_own_source():
 
 
 def test_what_iterate_cannot_subscribe_to_leaves_nothing_behind():
-    with pytest.raises(AttributeError, match="'NoneType' object has no attribute '(subscribe|pipe)'"):
+    with pytest.raises(AttributeError, match=r"'NoneType' object has no attribute '(subscribe|pipe)'"):
         next(rxd.iterate(None))
     with pytest.raises(ValueError, match="max_pending"):
         rxd.iterate(reactivex.of(1), max_pending=0)
@@ -612,7 +612,7 @@ def test_aiterate_raises_an_error_whatever_its_kind(error):
 
 
 def test_aiterate_raises_what_subscribing_raises():
-    with pytest.raises(AttributeError, match="'NoneType' object has no attribute '(subscribe|pipe)'"):
+    with pytest.raises(AttributeError, match=r"'NoneType' object has no attribute '(subscribe|pipe)'"):
         asyncio.run(take_for_ever(None, []))
     wait_until(lambda: not ours())
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from reactivex.testing import TestScheduler
+from support.interleaving import at_once
 
 import rxddbstream as rxd
 from rxddbstream.checkpoints.codec import from_texts
@@ -83,3 +84,24 @@ def test_what_is_forgotten_is_written_when_it_comes_again(writer, store):
     assert "shard-1" not in store.load("stream")
     writer.flush()  # the text is the same as before
     assert store.load("stream")["shard-1"] == "0 TRIM_HORIZON"
+
+
+def test_changes_that_two_threads_deliver_at_once_are_all_counted(store: rxd.MemoryCheckpoints) -> None:
+    def make() -> Any:
+        scheduler = Busy()
+        writer = Writer(
+            store,
+            "stream",
+            alive=lambda: NOW,
+            emitted=dict,
+            scheduler=scheduler,
+            emit=print,
+            on_failure=print,
+        )
+
+        def check() -> None:
+            assert len(scheduler.waiting) == 1
+
+        return lambda: writer.delivered(50), lambda: writer.delivered(50), check
+
+    at_once(make)
