@@ -196,17 +196,21 @@ class _Claim:
         items = self.table.items(self._store._consumer, self._sort_key)
         found = next((item for item in items if item["shard"]["S"] == self._sort_key), None)
         values: dict[str, Any] = {":token": {"S": self._token}}
-        if found is None or found["token"]["S"] == self._token:  # ours: its answer was lost
+        life = 0
+        if found is None or found["token"]["S"] == self._token:
             condition = "attribute_not_exists(#token) OR #token = :token"
+            # Ours: its answer was lost, or what was to be read after it is throttled. It grows all the same,
+            # or who watches would take it for one that has died.
+            life = int(found["life"]["N"]) + 1 if found is not None else 0
         else:
             self._watch(found)
             condition = "#token = :other AND #life = :seen"
             values |= {":other": found["token"], ":seen": found["life"]}
-        values |= {":zero": {"N": "0"}, ":patience": {"N": f"{self._patience:g}"}}
+        values |= {":life": {"N": str(life)}, ":patience": {"N": f"{self._patience:g}"}}
         if not self.table.write(
             "update_item",
             Key=self._store._key(self._sort_key),
-            UpdateExpression="SET #token = :token, #life = :zero, #patience = :patience",
+            UpdateExpression="SET #token = :token, #life = :life, #patience = :patience",
             ConditionExpression=condition,
             ExpressionAttributeNames={"#token": "token", "#life": "life", "#patience": "patience"},
             ExpressionAttributeValues=values,

@@ -203,6 +203,32 @@ def test_an_answer_that_was_lost_does_not_lock_one_out(dynamodb):
     process.store.save(STREAM, {"shard-1": FIRST})
 
 
+def test_who_tries_again_to_read_the_positions_shows_that_it_lives(dynamodb, second):
+    class Throttling:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(dynamodb, name)
+
+        def query(self, **arguments: Any) -> Any:
+            if arguments["ExpressionAttributeValues"][":prefix"]["S"].startswith("*"):
+                return dynamodb.query(**arguments)
+            raise ClientError({"Error": {"Code": "ThrottlingException", "Message": "slow"}}, "Query")
+
+        def delete_item(self, **_: Any) -> Any:
+            raise ClientError({"Error": {"Code": "ThrottlingException", "Message": "slow"}}, "DeleteItem")
+
+    first = Process(Throttling(), boot=0.0)
+    for _ in range(2):  # it is being made; it is claimed, and cannot be read
+        with pytest.raises(TransientError):
+            first.load()
+    with pytest.raises(TransientError):
+        second.load()
+    with pytest.raises(Throttled):
+        first.load()
+    second.wait(PATIENCE)
+    with pytest.raises(CheckpointLocked):
+        second.load()
+
+
 def test_who_cannot_read_the_positions_leaves_no_claim(dynamodb):
     class Broken:
         def __getattr__(self, name: str) -> Any:
