@@ -27,6 +27,7 @@ from support.waiting import PATIENCE
 
 # How long an example takes is the machine's matter, and pytest-timeout's.
 settings.register_profile("no deadline", deadline=None)
+settings.register_profile("thorough", deadline=None, max_examples=2000)  # --hypothesis-profile=thorough
 settings.load_profile("no deadline")
 
 
