@@ -375,7 +375,5 @@ def one_item_a_transaction(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.parametrize("machine", [Changes, Windowed])
 def test_nothing_is_lost_whatever_the_processes_come_to(machine: type[Crashes]) -> None:
-    examples = 2 * settings.default.max_examples  # more with --hypothesis-profile=thorough
-    run_state_machine_as_test(
-        machine, settings=settings(max_examples=examples, suppress_health_check=list(HealthCheck))
-    )
+    # More examples with --hypothesis-profile=thorough.
+    run_state_machine_as_test(machine, settings=settings(suppress_health_check=list(HealthCheck)))
