@@ -147,8 +147,9 @@ def _newest_stream(client: Any, stream: str, table: str) -> str:
     if not streams:
         advice = how_to_enable_one(table, _options_of(client))
         raise StreamNotEnabled(
-            f"there is no table {table!r}, or it has no stream. ListStreams does not tell which: check its "
-            f"name, the region, the account and whether it was deleted. {advice}"
+            f"there is no table {table!r}{_where(client)}, or it has no stream. ListStreams, all that a client "
+            "for dynamodbstreams can ask, does not tell which: check the name, the region, the account and "
+            f"whether the table was deleted. Where it is there: {advice[0].lower()}{advice[1:]}"
         )
     newest = max(streams, key=lambda stream: str(stream.get("StreamLabel", "")))
     arn: str = newest["StreamArn"]
@@ -188,8 +189,7 @@ def _options_of(client: Any) -> str:
 
 
 def _no_table(stream: str, table: str, client: Any) -> Callable[[str], TableNotFound]:
-    meta = getattr(client, "meta", None)
-    where = f" in region {meta.region_name} at {without_password(meta.endpoint_url)}" if meta else ""
+    where = _where(client)
     account = account_of(stream)
 
     def table_not_found(message: str) -> TableNotFound:
@@ -199,3 +199,9 @@ def _no_table(stream: str, table: str, client: Any) -> Callable[[str], TableNotF
         )
 
     return table_not_found
+
+
+def _where(client: Any) -> str:
+    """Where a client asks, in words."""
+    meta = getattr(client, "meta", None)
+    return f" in region {meta.region_name} at {without_password(meta.endpoint_url)}" if meta else ""

@@ -891,11 +891,20 @@ def test_a_client_that_is_given_finds_a_tables_newest_stream(name: str) -> None:
     assert double.asked == [{"TableName": "orders"}]
 
 
-def test_a_client_that_is_given_and_finds_no_stream_says_how_to_enable_one() -> None:
+def test_a_client_that_is_given_and_finds_no_stream_names_all_that_it_may_come_from() -> None:
     with pytest.raises(StreamNotEnabled, match="no table 'orders', or it has no stream") as caught:
         connect("orders", now=our_time, client=Double({"Streams": []}))
 
-    assert "aws dynamodb update-table" in str(caught.value)
+    assert "whether the table was deleted" in str(caught.value)
+    assert "Where it is there: to enable one: aws dynamodb update-table" in str(caught.value)
+
+
+@pytest.mark.usefixtures("aws")
+def test_a_client_that_is_given_says_where_it_found_no_stream() -> None:
+    client = boto3.client("dynamodbstreams", region_name="eu-central-1")
+    with pytest.raises(StreamNotEnabled, match="no table 'orders' in region eu-central-1 at https://"):
+        connect("orders", now=our_time, client=client)
+    client.close()
 
 
 def test_a_client_that_is_given_and_knows_no_such_table_says_so() -> None:
