@@ -147,8 +147,8 @@ def _newest_stream(client: Any, stream: str, table: str) -> str:
     if not streams:
         advice = how_to_enable_one(table, _options_of(client))
         raise StreamNotEnabled(
-            f"there is no table {table!r}{_where(client)}, or it has no stream. ListStreams, all that a client "
-            "for dynamodbstreams can ask, does not tell which: check the name, the region, the account and "
+            f"there is no table {table!r}{_where(client)}, or it has no stream. ListStreams does not tell "
+            "which, and client= can ask nothing else: check the name, the region, the account and "
             f"whether the table was deleted. Where it is there: {advice[0].lower()}{advice[1:]}"
         )
     newest = max(streams, key=lambda stream: str(stream.get("StreamLabel", "")))
