@@ -99,7 +99,7 @@ class Windowing(Generic[K, R]):
             if origin is not None and time > origin.latest:
                 time = origin.latest  # else its window would stay open for as long as the time lies ahead
             try:
-                took = self._windows.add(self._key(change), time, change, change.shard_id)
+                took = self._windows.add(self._key(change), time, change, origin or change.shard_id)
                 if took:
                     self._handle(took, change)
             except Exception as error:  # noqa: BLE001 - on a timer's thread, nobody hears what is raised

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict
+from collections.abc import Hashable
 from math import inf
 from typing import Generic, TypeVar
 
@@ -36,14 +37,14 @@ class _Bucket(Generic[K, T, A]):
 
     Attributes:
         values: what has been folded, by key, in order of the first arrival.
-        shards: the first change of each shard, or None if a later window keeps it.
+        readings: the first change of each reading of a shard, or None if a later window keeps it.
     """
 
-    __slots__ = ("shards", "values")
+    __slots__ = ("readings", "values")
 
     def __init__(self, fold: Fold[T, A, R]) -> None:
         self.values: defaultdict[K, A] = defaultdict(fold.seed)
-        self.shards: dict[str, T | None] = {}
+        self.readings: dict[Hashable, T | None] = {}
 
 
 class AlignedWindows(Windows[K, T, R], Generic[K, T, A, R]):
@@ -65,8 +66,8 @@ class AlignedWindows(Windows[K, T, R], Generic[K, T, A, R]):
         "_lateness",
         "_numbers",
         "_offset",
+        "_readings",
         "_resumed",
-        "_shards",
         "_size",
         "_step",
         "_stretch",
@@ -89,18 +90,18 @@ class AlignedWindows(Windows[K, T, R], Generic[K, T, A, R]):
         self._from = self._to = inf
         self._stretch: list[_Bucket[K, T, A]] = []
         self._values: list[defaultdict[K, A]] = []  # of the stretch's buckets
-        self._shards: dict[str, T | None] = {}  # that all of them have
+        self._readings: dict[Hashable, T | None] = {}  # that all of them have
 
-    def add(self, key: K, time: float, item: T, shard_id: str) -> Took:
+    def add(self, key: K, time: float, item: T, reading: Hashable) -> Took:
         """Put a change into its windows."""
         if not self._from <= time < self._to and (missed := self._enter_stretch(time)):
             return missed
         step = self._step
         for values in self._values:
             values[key] = step(values[key], item)
-        if shard_id in self._shards:
+        if reading in self._readings:
             return TAKEN
-        return self._keep(item, shard_id)
+        return self._keep(item, reading)
 
     def advance(self, watermark: float) -> Closed[K, T, R]:
         """Close what the watermark has passed."""
@@ -118,12 +119,12 @@ class AlignedWindows(Windows[K, T, R], Generic[K, T, A, R]):
             bucket = self._buckets.pop(number)
             start, end = utc(self._start_of(number)), utc(self._start_of(number) + self._size)
             results += [WindowResult(key, start, end, result(value)) for key, value in bucket.values.items()]
-            release += [item for item in bucket.shards.values() if item is not None]
+            release += [item for item in bucket.readings.values() if item is not None]
         return Closed(results, release)
 
     def held(self) -> list[T]:
         """The changes that are held for windows that are open."""
-        held = (item for bucket in self._buckets.values() for item in bucket.shards.values())
+        held = (item for bucket in self._buckets.values() for item in bucket.readings.values())
         return [item for item in held if item is not None]
 
     def resumed_at(self, watermark: float) -> None:
@@ -145,7 +146,7 @@ class AlignedWindows(Windows[K, T, R], Generic[K, T, A, R]):
         ]
         self._values = [bucket.values for bucket in self._stretch]
         # Of one bucket, that is all that is to be known; of several, it is gathered by `_keep`.
-        self._shards = self._stretch[0].shards if len(self._stretch) == 1 else {}
+        self._readings = self._stretch[0].readings if len(self._stretch) == 1 else {}
         start, end = self._start_of(last), self._start_of(first) + self._size
         self._from = max(start, end - self._every) / 1e6
         self._to = min(start + self._every, end) / 1e6
@@ -153,7 +154,7 @@ class AlignedWindows(Windows[K, T, R], Generic[K, T, A, R]):
 
     def _leave_stretch(self) -> None:
         self._from = self._to = inf
-        self._stretch, self._values, self._shards = [], [], {}
+        self._stretch, self._values, self._readings = [], [], {}
 
     def _opened(self, number: int) -> _Bucket[K, T, A]:
         bucket = self._buckets.get(number)
@@ -163,16 +164,16 @@ class AlignedWindows(Windows[K, T, R], Generic[K, T, A, R]):
             self._due = self._due_of(self._numbers[0])
         return bucket
 
-    def _keep(self, item: T, shard_id: str) -> Took:
-        """The first change of its shard in some of its windows: the last one of those keeps it for all."""
+    def _keep(self, item: T, reading: Hashable) -> Took:
+        """The first change of its reading in some of its windows: the last one of those keeps it for all."""
         # From the last window back: it closes last, and one hold until then serves them all. An earlier
-        # window gets None, which says that the shard is known there and nothing is released with it.
+        # window gets None, which says that the reading is known there and nothing is released with it.
         took = TAKEN
         for bucket in reversed(self._stretch):
-            if shard_id not in bucket.shards:
-                bucket.shards[shard_id] = None if took else item
+            if reading not in bucket.readings:
+                bucket.readings[reading] = None if took else item
                 took = Took.HOLD
-        self._shards.setdefault(shard_id, None)
+        self._readings.setdefault(reading, None)
         return took
 
     def _start_of(self, number: int) -> int:

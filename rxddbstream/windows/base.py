@@ -7,7 +7,7 @@ without an error, and are what a datetime can say.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from datetime import datetime
 from enum import IntEnum
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -73,15 +73,16 @@ class Windows(ABC, Generic[K, T, R]):
     __slots__ = ()
 
     @abstractmethod
-    def add(self, key: K, time: float, item: T, shard_id: str) -> Took:
+    def add(self, key: K, time: float, item: T, reading: Hashable) -> Took:
         """Put a change into its windows.
 
         Args:
             key: whose windows.
             time: when the change was made.
             item: what is folded, and comes back in `Closed.release` if it is to be held: the change.
-            shard_id: the shard that it came from. A checkpoint lies before the oldest change that is held
-                of its shard, so one for each shard is enough.
+            reading: the reading of a shard that it came from. A checkpoint lies before the oldest change that
+                is held of it, so one for each is enough. Not the shard's name: two streams may use the same,
+                and a shard is read anew behind a retry.
         """
 
     @abstractmethod

@@ -30,6 +30,7 @@ from __future__ import annotations
 import heapq
 from bisect import insort
 from collections import defaultdict
+from collections.abc import Hashable
 from itertools import count
 from typing import Generic, NamedTuple, TypeVar
 
@@ -84,7 +85,7 @@ class _Key(Generic[T, A]):
     Attributes:
         waiting: what is not folded yet, in order of time.
         session: what older ones were folded into.
-        holds: the newest one of each shard.
+        holds: the newest one of each reading of a shard.
         due: when to look whether a session has ended.
     """
 
@@ -93,7 +94,7 @@ class _Key(Generic[T, A]):
     def __init__(self) -> None:
         self.waiting: list[_Waiting[T]] = []
         self.session: _Session[T, A] | None = None
-        self.holds: dict[str, _Hold[T]] = {}
+        self.holds: dict[Hashable, _Hold[T]] = {}
         self.due = END_OF_TIME
 
 
@@ -131,7 +132,7 @@ class SessionWindows(Windows[K, T, R], Generic[K, T, A, R]):
         self._ticks = count()  # so that no two keys are compared
         self._arrivals = 0
 
-    def add(self, key: K, time: float, item: T, shard_id: str) -> Took:
+    def add(self, key: K, time: float, item: T, reading: Hashable) -> Took:
         """Put a change into its session."""
         self._arrivals += 1
         at = microseconds(time)
@@ -140,7 +141,7 @@ class SessionWindows(Windows[K, T, R], Generic[K, T, A, R]):
             return missed
         if kept is None:
             kept = self._keys[key] = _Key()
-        hold, took = self._hold(kept, at, item, shard_id)
+        hold, took = self._hold(kept, at, item, reading)
         change = _Waiting(at, self._arrivals, item, hold)
         session = kept.session
         if at < self._settled and session is not None and at < session.end:
@@ -221,9 +222,9 @@ class SessionWindows(Windows[K, T, R], Generic[K, T, A, R]):
             return TAKEN
         return Took.REPLAYED if own_due <= self._resumed else Took.LATE
 
-    def _hold(self, kept: _Key[T, A], at: int, item: T, shard_id: str) -> tuple[_Hold[T], Took]:
+    def _hold(self, kept: _Key[T, A], at: int, item: T, reading: Hashable) -> tuple[_Hold[T], Took]:
         """What is held for a change: itself, unless one before it in its shard and session is."""
-        hold = kept.holds.get(shard_id)
+        hold = kept.holds.get(reading)
         took = TAKEN
         if (
             hold is None
@@ -231,7 +232,7 @@ class SessionWindows(Windows[K, T, R], Generic[K, T, A, R]):
             or not hold.first - self._gap < at < hold.last + self._gap
             or not hold.last - self._longest < at < hold.first + self._longest
         ):
-            hold = kept.holds[shard_id] = _Hold(item, at)
+            hold = kept.holds[reading] = _Hold(item, at)
             took = Took.HOLD
         if at > hold.last:
             hold.last = at
