@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from reactivex import Observable, abc
 from reactivex.disposable import CompositeDisposable, Disposable, SerialDisposable
+from reactivex.scheduler import EventLoopScheduler, NewThreadScheduler, ThreadPoolScheduler
 
 from rxddbstream.checkpoints.acknowledgement import hand_on
 from rxddbstream.checkpoints.guard import keeps_checkpoints
@@ -19,6 +20,8 @@ from rxddbstream.scheduling.pool import TimerPoolScheduler
 from rxddbstream.scheduling.queue import MAX_PENDING, BoundedQueue, Ended
 
 T = TypeVar("T")
+
+_WITH_THREADS = (EventLoopScheduler, NewThreadScheduler, ThreadPoolScheduler, TimerPoolScheduler)
 
 
 def observe_on(
@@ -77,6 +80,8 @@ class _Drain:
         self._draining = False
         self._awaited = False
         self._queue: BoundedQueue[Any] = BoundedQueue(size, defer=deferred, wake=self._wake)
+        if not isinstance(scheduler, _WITH_THREADS):
+            self._queue.taken_here()  # by all that is known
         self._source = SerialDisposable()
 
     def start(self, source: Observable[Any], given: abc.SchedulerBase | None) -> abc.DisposableBase:
