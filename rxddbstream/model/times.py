@@ -13,6 +13,12 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 FIRST_SECOND, LAST_SECOND = -62_135_596_800.0, 253_402_300_799.0
 """Of the calendar, in seconds since the epoch; times in milliseconds are beyond it."""
 
+SETTLING = 2.0
+"""How many seconds before an empty answer all is known to have been read.
+
+One, because creation times are rounded down to whole seconds; and one for a change's way into the stream.
+"""
+
 END_OF_TIME = 1 << 80
 """In microseconds, later than any."""
 

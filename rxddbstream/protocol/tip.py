@@ -22,6 +22,8 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from rxddbstream.model.times import SETTLING
+
 EMPTY_PAGES_AT_TIP = 30
 EMPTY_PAGES_AT_END = 100
 EMPTY_PAGES_WHEN_NEAR = 20
@@ -29,7 +31,6 @@ EMPTY_PAGES_WHEN_LATE = 4
 EMPTY_PAGES_WHEN_QUIET = 4
 QUIET_FOR = timedelta(seconds=2)
 NEAR = timedelta(seconds=10)  # a shard with changes is asked each 5 s at least; more for a busy consumer
-ROUNDED = timedelta(seconds=2)  # times are rounded down, and a change takes a moment to its shard
 UNKNOWN_TIP_IS_PATIENT = 8  # times as long until a shard that was not caught up with is asked less
 
 
@@ -81,7 +82,7 @@ class Tip:
             first, last: when its first and its last change were made; None when they do not say.
         """
         if last is not None:
-            is_new = first is not None and first >= self._answered_at - ROUNDED
+            is_new = first is not None and first >= self._answered_at - timedelta(seconds=SETTLING)
             is_near = answered_at - last <= NEAR
             self._seen = is_near or (self._seen and self._empty_pages > 0 and is_new)
             self._is_guess = self._is_guess and not is_near
@@ -99,7 +100,7 @@ class Tip:
         if self._may_guess and not self._seen and is_likely:
             self._seen, self._is_guess, self._asked_at_once = True, True, 0
         if self.is_quiet:
-            self.read_up_to = answered_at - ROUNDED
+            self.read_up_to = answered_at - timedelta(seconds=SETTLING)
 
     def iterator_expired(self) -> None:
         """The next one must be used at once, or it expires before it comes to the records."""

@@ -40,7 +40,7 @@ FILTERED_AT_MOST = 3  # children of more shards than this are found by one listi
 SHORTEST_WAIT = 0.001  # a virtual clock does not move for less than a microsecond
 PATIENCE = 6  # times that the last children are asked for, before there are none
 PATIENCE_DISABLED = 4  # the same of a disabled stream, whose last shards have none
-CHILD_OVERDUE = 60.0  # seconds that event time waits for a child to be listed; as long as a full listing may
+CHILD_OVERDUE = FULL_LISTING_INTERVAL  # seconds that event time waits for a child, which the next listing has
 CHILD_OVERDUE_AT_THE_END = 15.0  # the same where none may come: as long as the last children are asked for
 
 

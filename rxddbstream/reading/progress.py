@@ -12,11 +12,11 @@ from math import inf
 from rxddbstream.errors import ConfigurationError
 from rxddbstream.model.origin import WindowOperator
 from rxddbstream.model.position import AtTime, Latest
-from rxddbstream.model.times import EPOCH
+from rxddbstream.model.times import EPOCH, SETTLING
 from rxddbstream.protocol.beginning import Beginning, Kept
 from rxddbstream.protocol.lineage import Ready
 from rxddbstream.reading.statistics import Counts
-from rxddbstream.windows.watermark import SETTLING, Watermark
+from rxddbstream.windows.watermark import Watermark
 
 ALIGNMENT = 60.0
 """How many seconds a shard may be ahead of the slowest, at least, where windows are open."""

@@ -30,11 +30,7 @@ import heapq
 from itertools import count
 from math import inf
 
-SETTLING = 2.0
-"""How many seconds before an empty answer all is known to have been read.
-
-One, because creation times are rounded down to whole seconds; and one for a change's way into the stream.
-"""
+from rxddbstream.model.times import SETTLING
 
 SIBLINGS = 10.0
 """How many seconds a shard's second child may be listed after its first one."""

@@ -24,9 +24,9 @@ from rxddbstream import operators as dops
 from rxddbstream.checkpoints.frontier import Frontier
 from rxddbstream.checkpoints.writer import Writer
 from rxddbstream.errors import ConfigurationError, HeldTooLate, StreamDisabled
+from rxddbstream.model.times import SETTLING
 from rxddbstream.reading.progress import Progress
 from rxddbstream.testing import Faults, SimulatedStream
-from rxddbstream.windows.watermark import SETTLING
 
 BEGAN = 1_000_020.0  # the start of a minute
 

@@ -11,11 +11,11 @@ from rxddbstream.errors import ConfigurationError
 from rxddbstream.model.origin import WindowOperator
 from rxddbstream.model.position import AtTime, TrimHorizon
 from rxddbstream.model.shard import Shard
+from rxddbstream.model.times import SETTLING
 from rxddbstream.protocol.beginning import Beginning
 from rxddbstream.protocol.lineage import Ready
 from rxddbstream.reading.progress import ALIGNMENT, Progress
 from rxddbstream.reading.statistics import Counts
-from rxddbstream.windows.watermark import SETTLING
 
 BEGAN = datetime.fromtimestamp(1_000_000, UTC)
 BEGINNING = Beginning(TrimHorizon(), BEGAN, BEGAN)

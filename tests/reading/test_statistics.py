@@ -9,11 +9,11 @@ import pytest
 from reactivex.testing import TestScheduler
 
 import rxddbstream as rxd
+from rxddbstream.model.times import SETTLING
 from rxddbstream.protocol.tip import QUIET_FOR
 from rxddbstream.reading.progress import Progress
 from rxddbstream.reading.statistics import Counts, HowFar
 from rxddbstream.testing import Faults, SimulatedStream
-from rxddbstream.windows.watermark import SETTLING
 
 BEGAN = datetime.fromtimestamp(1_000_000, UTC)
 

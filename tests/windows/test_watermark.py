@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rxddbstream.windows.watermark import SETTLING, Watermark
+from rxddbstream.model.times import SETTLING
+from rxddbstream.windows.watermark import Watermark
 
 
 def watermark_of(**progress):
