@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import threading
 from datetime import timedelta
+from functools import partial
 
 import pytest
 import reactivex
 from reactivex import operators as ops
 from reactivex.subject import Subject
 from reactivex.testing import TestScheduler
+from support.interleaving import at_once
 from support.waiting import PATIENCE, wait_until
 
 import rxddbstream as rxd
 from rxddbstream import operators as dops
 from rxddbstream.errors import ConfigurationError
+from rxddbstream.model.callback import checked
 from rxddbstream.testing import SimulatedStream
 
 
@@ -34,6 +37,14 @@ def test_take_with_time(duration):
     seen = observed(reactivex.interval(1.0), scheduler, dops.take_with_time(duration))
     scheduler.advance_by(10)
     assert seen == [0, 1, 2, "|"]
+
+
+@pytest.mark.parametrize("duration", [0, 0.5, timedelta(0)])
+def test_take_with_less_than_a_second(duration):
+    scheduler = TestScheduler()
+    seen = observed(reactivex.interval(1.0), scheduler, dops.take_with_time(duration))
+    scheduler.advance_by(10)
+    assert seen == ["|"]
 
 
 def test_a_source_that_ends_before_ends_at_once():
@@ -75,6 +86,32 @@ def test_take_until_goes_on_when_the_other_completes_and_fails_when_it_does():
     source.on_next(1)
     assert seen == [1]
     assert failing == [boom]
+
+
+@pytest.mark.parametrize("end", ["completes", "fails"])
+def test_no_end_comes_into_a_change_that_is_in_hand(end):
+    def make():
+        puts, told = [], []
+        source, other = (reactivex.create(lambda observer, _: puts.append(observer)) for _ in range(2))
+
+        def take(change):
+            told.append("taken up")
+            checked(bool, "on_next")  # a stretch in which the other thread may come
+            told.append("through")
+
+        source.pipe(dops.take_until(other)).subscribe(
+            take, lambda _: told.append("failed"), lambda: told.append("completed")
+        )
+        other_puts, source_puts = puts
+
+        def check():
+            assert told in (["taken up", "through", last], [last])
+
+        last = "completed" if end == "completes" else "failed"
+        ending = partial(other_puts.on_next if end == "completes" else other_puts.on_error, ValueError())
+        return lambda: source_puts.on_next(1), ending, check
+
+    at_once(make)
 
 
 def test_dispose_ends_both():

@@ -395,6 +395,17 @@ def test_a_good_answer_clears_the_doubts() -> None:
     assert reader.state is State.READING
 
 
+@pytest.mark.parametrize("fault", [Fault.EXPIRED, Fault.TRIMMED])
+def test_the_first_of_some_faults_is_no_cause_to_wait(fault: Fault) -> None:
+    reader = reading()
+    doubts = []
+    for _ in range(3):
+        feed(reader, [fault, Iterator("again", at(1))])
+        doubts.append(reader.doubts)
+
+    assert doubts == [0, 1, 2]
+
+
 def test_a_denial_has_the_cut_answers_counted_anew() -> None:
     reader = reading()
 

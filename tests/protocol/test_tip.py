@@ -110,7 +110,8 @@ def test_a_reading_whose_iterator_expired_is_not_at_the_tip_and_asks_at_once_for
     tip = Tip(NOON, NOON)
     empty(tip, 50, over=900)
     tip.iterator_expired()
-    assert not (tip.is_seen or tip.is_quiet)
+    assert not tip.is_seen
+    assert not tip.is_quiet
     for page in range(EMPTY_PAGES_WHEN_LATE):
         tip.empty_page(at(1000 + page))
         assert tip.idle_steps(in_a_hurry=False) == 0
