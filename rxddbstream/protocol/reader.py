@@ -159,8 +159,11 @@ class ShardReader:
 
     @property
     def quiet_until(self) -> datetime | None:
-        """Until when the shard is known to have had nothing new; None while it may just seem so."""
-        return self.last_answer if self._tip.is_quiet else None
+        """Until when the shard is known to have had nothing new; None while it may just seem so.
+
+        An answer that ends it says nothing of what came since it was closed: that is in its children.
+        """
+        return self.last_answer if self._tip.is_quiet and not self.ended else None
 
     @property
     def read_up_to(self) -> datetime | None:

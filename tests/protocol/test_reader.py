@@ -555,6 +555,20 @@ def test_the_last_empty_page_at_the_tip_counts_and_not_the_beginning(hours: int,
     assert isinstance(outcome, Gap) is lost
 
 
+def test_the_page_that_ends_a_shard_does_not_tell_that_nothing_came_since() -> None:
+    # shard   -a----|          closed, unnoticed
+    # child          -b--c-
+    # polls   -----o--------o      the second one is the end, and b and c lie before it
+    reader = reading(Latest())
+    feed(reader, [Records([], "next", at(second)) for second in (0, 1, 2, 4)])
+    assert reader.quiet_until == at(4)
+
+    reader.receive(Records([], None, at(30)), at(30))
+
+    assert reader.ended
+    assert reader.quiet_until is None
+
+
 @pytest.mark.parametrize("shard", [OPEN, CLOSED])
 def test_what_is_guessed_to_be_the_tip_of_a_closed_shard_tells_nothing(shard: Shard) -> None:
     # Its end is not far: until there, what continues it may be as old as it is.

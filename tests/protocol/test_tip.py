@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from rxddbstream.model.times import SETTLING
 from rxddbstream.protocol.tip import (
     EMPTY_PAGES_AT_END,
     EMPTY_PAGES_AT_TIP,
@@ -14,10 +15,10 @@ from rxddbstream.protocol.tip import (
     EMPTY_PAGES_WHEN_QUIET,
     NEAR,
     QUIET_FOR,
-    ROUNDED,
     Tip,
 )
 
+SETTLED = timedelta(seconds=SETTLING)
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 MOMENT = timedelta(milliseconds=1)
 DAY = timedelta(days=1)
@@ -47,7 +48,7 @@ def test_a_change_that_was_made_just_now_is_at_the_tip(ago: timedelta, is_seen: 
     assert tip.read_up_to == NOON - ago
 
 
-@pytest.mark.parametrize(("before", "is_seen"), [(ROUNDED, True), (ROUNDED + MOMENT, False)])
+@pytest.mark.parametrize(("before", "is_seen"), [(SETTLED, True), (SETTLED + MOMENT, False)])
 def test_a_change_of_before_an_empty_page_shows_that_it_was_not_at_the_tip(
     before: timedelta, is_seen: bool
 ) -> None:
@@ -70,7 +71,7 @@ def test_many_empty_pages_are_taken_for_the_tip_after_a_while() -> None:
     empty(few, EMPTY_PAGES_AT_TIP - 1, over=60)
     empty(enough, EMPTY_PAGES_AT_TIP, over=QUIET_FOR.total_seconds())
     assert [tip.is_seen for tip in (quick, few, enough)] == [False, False, True]
-    assert enough.read_up_to == NOON + QUIET_FOR - ROUNDED
+    assert enough.read_up_to == NOON + QUIET_FOR - SETTLED
 
 
 def test_a_guess_ends_a_bounded_read_later_than_a_tip_that_is_known() -> None:
@@ -103,7 +104,7 @@ def test_at_the_tip_a_shard_is_quiet_after_some_empty_pages_over_some_time_and_r
     assert [tip.is_quiet for tip in (quick, few, enough)] == [False, False, True]
     assert [tip.read_up_to for tip in (quick, few)] == [NOON, NOON]
     enough.empty_page(at(60))
-    assert enough.read_up_to == at(60) - ROUNDED
+    assert enough.read_up_to == at(60) - SETTLED
 
 
 def test_a_reading_whose_iterator_expired_is_not_at_the_tip_and_asks_at_once_for_a_while() -> None:
