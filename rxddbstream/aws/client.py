@@ -6,6 +6,7 @@ https://boto3.amazonaws.com/v1/documentation/api/latest/guide/clients.html#multi
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -14,11 +15,21 @@ from typing import Any, NamedTuple
 import botocore.exceptions as botocore_errors
 
 from rxddbstream.aws.errors import explain
-from rxddbstream.errors import DecodeError, MalformedAnswer, ShardNotFound, StreamError, StreamNotFound
+from rxddbstream.errors import (
+    AccessDenied,
+    DecodeError,
+    MalformedAnswer,
+    RequestFailed,
+    ShardNotFound,
+    StreamError,
+    StreamNotFound,
+)
 from rxddbstream.model.messages import Iterator, Records
 from rxddbstream.model.position import After, AtTime, Latest, Position, TrimHorizon
 from rxddbstream.model.record import EncodedRecord
 from rxddbstream.model.shard import Shard
+
+log = logging.getLogger("rxddbstream")
 
 
 class ShardPage(NamedTuple):
@@ -46,17 +57,44 @@ class StreamClient:
         boto: a boto3 client for `dynamodbstreams`, or a double of one.
         arn: the stream's ARN.
         now: the time, for answers that come without a Date header.
+        by_table: whether it was looked up by its table.
 
     Attributes:
         arn: the stream's ARN.
+        by_table: whether it was looked up by its table, which may have had another one before.
         answered_at: the service's time of the last answer, be it an error.
     """
 
-    def __init__(self, boto: Any, arn: str, now: Callable[[], datetime]) -> None:
+    def __init__(self, boto: Any, arn: str, now: Callable[[], datetime], *, by_table: bool = False) -> None:
         self.arn = arn
+        self.by_table = by_table
         self._boto = boto
         self._now = now
         self.answered_at = self._noted_at = now()
+
+    def of(self, arn: str) -> StreamClient:
+        """The same for another stream."""
+        return StreamClient(self._boto, arn, self._now)
+
+    def streams_of_table(self) -> list[str]:
+        """The ARNs of all streams that the table has had, and that can still be read.
+
+        Empty where that may not be asked for: then only what this stream has is known.
+        """
+        table = self.arn.rpartition("/stream/")[0].rpartition(":table/")[2]
+        doing, arns = f"listing the streams of table {table!r}", []
+        arguments: dict[str, Any] = {"TableName": table}
+        try:
+            while arguments:
+                answer, _ = self._ask("list_streams", arguments, doing, self._missing_stream)
+                if answer.get("Streams") is None:
+                    raise MalformedAnswer(f"ListStreams answered without a list of the streams of {table!r}")
+                arns += [stream["StreamArn"] for stream in answer["Streams"]]
+                last = answer.get("LastEvaluatedStreamArn")
+                arguments = arguments | {"ExclusiveStartStreamArn": last} if last else {}
+        except (AccessDenied, RequestFailed, StreamNotFound) as error:
+            log.warning("a stream that table %r had in between is not looked for: %s", table, error)
+        return arns
 
     @property
     def time(self) -> datetime:

@@ -58,13 +58,14 @@ def connect(
             )
         meta = getattr(client, "meta", None)
         check_endpoint_of(stream, getattr(meta, "endpoint_url", None), getattr(meta, "region_name", None))
-        return StreamClient(client, stream if table is None else _newest_stream(client, stream, table), now)
+        arn = stream if table is None else _newest_stream(client, stream, table)
+        return StreamClient(client, arn, now, by_table=table is not None)
     connections = WORKERS + 1  # of the workers, and of discovery
     make = client_maker(stream, session, region_name, profile_name, endpoint_url, connections)
     arn = stream if table is None else _latest_stream(make("dynamodb"), stream, table)
     boto = make("dynamodbstreams")
     log.info("stream %s at %s", arn, boto.meta.endpoint_url)
-    return StreamClient(boto, arn, now)
+    return StreamClient(boto, arn, now, by_table=table is not None)
 
 
 def table_to_look_up(stream: str) -> str | None:
@@ -105,8 +106,9 @@ def _latest_stream(dynamodb: Any, stream: str, table: str) -> str:
     if not arn or not enabled:
         if is_being_deleted(description):
             raise TableNotFound(f"table {table!r} is being deleted, and its stream is not listed any more")
+        last = f" What is left of its last one can be read for 24 hours by its ARN, {arn}." if arn else ""
         raise StreamNotEnabled(
-            f"table {table!r} has no stream. {how_to_enable_one(table, _options_of(dynamodb))}"
+            f"table {table!r} has no stream.{last} {how_to_enable_one(table, _options_of(dynamodb))}"
         )
     return _of_this_table(stream, arn)
 

@@ -9,6 +9,7 @@ Each is kept by its shard's ID. Beside them, as times: `*start`, where shards wi
 TRIM_HORIZON), `*began`, when the first run began, `*seen`, when the consumer was last alive, and `*emitted
 NAME`, up to which end the window operator of that name had emitted its windows. Earlier versions kept
 `*windows NAME`, the watermark at which it had, from which that follows with the lateness of then alone.
+`*stream LABEL` is none of a stream's own: see `streams.py`.
 
 The text of a later position sorts after that of an earlier one. So a store that only ever replaces a text
 by a greater one never moves backwards, and need not know what the texts mean.
@@ -24,6 +25,9 @@ from rxddbstream.model.times import microseconds, utc
 from rxddbstream.protocol.beginning import Kept
 
 SHARD_END = "2 SHARD_END"
+STREAM = "*stream "
+"""Begins the key of a stream in place of a shard's ID: see `streams.py`."""
+
 SEEN = "*seen"
 """The key, in place of a shard's ID, of when the consumer was last alive."""
 
@@ -65,7 +69,7 @@ def from_texts(texts: Mapping[str, str]) -> Kept:
     >>> from_texts(to_texts(Kept(shards={"shard-1": None}))) == Kept(shards={"shard-1": None})
     True
     """
-    positions = {key: from_text(text) for key, text in texts.items()}
+    positions = {key: from_text(text) for key, text in texts.items() if not key.startswith(STREAM)}
     start, began, seen = (positions.pop(key, None) for key in (_START, _BEGAN, SEEN))
     windows, watermarks = _times_of(_EMITTED, positions), _times_of(_WINDOWS, positions)
     return Kept(

@@ -29,6 +29,9 @@ class CheckpointStore(Protocol):
     A write need not be all or nothing. One that is cut must have written the first texts, and not the last:
     their order is such that a crash in between does no harm. After it the store gets fewer texts at a time.
 
+    Which streams a table has had is kept in the same way, under a name made of the table's ARN: that is one
+    more stream to the store.
+
     A method `renew(stream)`, which need not be there, is called once a period where nothing is saved: for a
     store that shows others that its consumer is alive.
 

@@ -20,7 +20,7 @@ from typing import TypeVar
 from reactivex import abc
 from reactivex.disposable import MultipleAssignmentDisposable
 
-from rxddbstream.checkpoints.codec import SEEN, from_texts, to_texts
+from rxddbstream.checkpoints.codec import SEEN, SHARD_END, from_texts, to_texts
 from rxddbstream.checkpoints.frontier import Frontier
 from rxddbstream.checkpoints.store import CheckpointStore, InUseHere
 from rxddbstream.errors import CheckpointError, CheckpointUnreadable, StreamError, TransientError
@@ -216,6 +216,11 @@ class Writer:
             StreamError: it cannot be written.
         """
         self._save(self._gather())
+
+    @property
+    def is_all_done(self) -> bool:
+        """Whether the store has no shard of which something is left."""
+        return all(text == SHARD_END for key, text in self._texts.items() if not key.startswith("*"))
 
     def when_released(self, tell: Callable[[], None]) -> None:
         """Have this called when nothing is held: now, or on the thread that releases the last change."""

@@ -29,6 +29,7 @@ from rxddbstream.protocol.lineage import Lineage
 from rxddbstream.protocol.pacing import backoff
 from rxddbstream.reading.calls import Calls
 from rxddbstream.reading.delivery import ShardStream
+from rxddbstream.reading.earlier import EarlierStreams
 from rxddbstream.reading.options import ReadOptions
 from rxddbstream.reading.outlet import Outlet
 from rxddbstream.scheduling.coroutine import Stepper, Wait
@@ -53,6 +54,7 @@ class Discovery:
         calls: makes the calls.
         outlet: gets the shards that may be read.
         observer: is told how it ends.
+        earlier: reads what is left of the streams that the table had before.
     """
 
     def __init__(
@@ -62,7 +64,9 @@ class Discovery:
         calls: Calls,
         outlet: Outlet,
         observer: abc.ObserverBase[ShardStream],
+        earlier: EarlierStreams,
     ) -> None:
+        self._earlier = earlier
         self._find = find
         self._options = options
         self._calls = calls
@@ -84,7 +88,14 @@ class Discovery:
 
     def _dispose(self) -> None:
         self._stepper.dispose()
+        self._close()
+
+    def _close(self) -> None:
+        self._earlier.dispose()
         self._outlet.close()
+
+    def _wake(self) -> None:
+        self._stepper.wake()
 
     def _shard_ended(self, shard: Shard, short: bool) -> None:
         with self._lock:
@@ -105,12 +116,19 @@ class Discovery:
         except (GeneratorExit, KeyboardInterrupt, SystemExit):
             # Whoever disposed in the middle of a step may have found nothing to close; who interrupts cannot
             # dispose.
-            self._outlet.close()
+            self._close()
             raise
 
     def _begin(self, subscribed: float) -> Generator[Wait, None, None]:
         calls, outlet = self._calls, self._outlet
         yield from calls.connect(self._find)
+        for arn in (yield from calls.until_answered(partial(outlet.earlier, calls.client))):
+            outcome = yield from self._earlier.read(calls.client.of(arn), self._wake)
+            for gap in outcome.gaps:
+                if (loss := outlet.lose_earlier(arn, gap)) is not None:
+                    raise loss
+            if outcome.is_over:
+                yield from calls.until_answered(partial(outlet.leave, arn))
         kept = yield from calls.until_answered(partial(outlet.load, calls.client))
         shards, listed_at, listed = yield from calls.list_all()
         # By the service's clock: ours may be off.
@@ -198,7 +216,8 @@ class Discovery:
         if self._options.follow:
             raise StreamDisabled(
                 f"stream {self._calls.client.arn} was disabled, and has been read to its end; nothing will "
-                "follow. Where the table is still there, enable a stream on it, and subscribe to that one"
+                "follow. Where the table is still there, enable a stream on it, and subscribe to the table "
+                "again; with checkpoints nothing of the new stream is missed"
             )
         return True
 

@@ -15,6 +15,7 @@ from reactivex import abc
 
 from rxddbstream.aws.client import StreamClient
 from rxddbstream.checkpoints.guard import Subscriber
+from rxddbstream.checkpoints.streams import Earlier, leave_stream, streams_before
 from rxddbstream.checkpoints.writer import Writer
 from rxddbstream.errors import DataTrimmed, StreamError
 from rxddbstream.model.events import Gap
@@ -22,11 +23,12 @@ from rxddbstream.model.shard import Shard
 from rxddbstream.protocol.beginning import Beginning, Kept
 from rxddbstream.protocol.lineage import Ready
 from rxddbstream.reading.delivery import ShardStream
+from rxddbstream.reading.earlier import all_of
 from rxddbstream.reading.events import EventSink
 from rxddbstream.reading.options import ReadOptions
 from rxddbstream.reading.polling import pages
 from rxddbstream.reading.progress import Progress
-from rxddbstream.reading.subscription import Subscription
+from rxddbstream.reading.subscription import Subscription, report
 from rxddbstream.reading.turns import Turns
 
 log = logging.getLogger("rxddbstream")
@@ -38,12 +40,24 @@ Ended: TypeAlias = Callable[[Shard, bool], None]
 class Outlet(Protocol):
     """Where discovery hands the shards that may be read.
 
-    It is called one at a time: `load`, then `begin`, then the others as often as need be, `flush` at last.
-    `close` may come at any point, from any thread. A call that fails with a `TransientError` is made again.
+    It is called one at a time: `earlier`, then `load`, then `begin`, then the others as often as need be,
+    `flush` at last. `close` may come at any point, from any thread. A call that fails with a `TransientError`
+    is made again.
     """
 
+    def earlier(self, client: StreamClient) -> Sequence[str]:
+        """The stream was found; the ARNs of those that its table had before, if something is left of them."""
+        ...
+
+    def lose_earlier(self, arn: str, gap: Gap) -> DataTrimmed | None:
+        """One of them is gone, with what was left of it; the error to end with, None to go on."""
+        ...
+
+    def leave(self, arn: str) -> None:
+        """Nothing is left of this one, or its loss was told."""
+
     def load(self, client: StreamClient) -> Kept:
-        """The stream was found; what earlier runs have kept of it."""
+        """What earlier runs have kept of the stream."""
         ...
 
     def begin(self, beginning: Beginning, first: Kept, ended: Ended) -> None:
@@ -88,6 +102,8 @@ class LocalOutlet:
         turns: where the shards are polled.
         writing: a scheduler that nobody's code can delay, for writing checkpoints.
         observer: gets the shards.
+        subscriber: the outermost subscriber.
+        follows_another: whether the table had a stream before that this consumer has read.
     """
 
     def __init__(
@@ -98,6 +114,9 @@ class LocalOutlet:
         turns: Turns,
         writing: abc.SchedulerBase,
         observer: abc.ObserverBase[ShardStream],
+        subscriber: Subscriber,
+        *,
+        follows_another: bool = False,
     ) -> None:
         self._options = options
         self._progress = progress
@@ -108,11 +127,33 @@ class LocalOutlet:
         self._loading: Writer | None = None
         self._writer: Writer | None = None  # once it has loaded
         self._closed = self._completed = False
-        self._subscriber = Subscriber.current()
+        self.kept = Kept()
+        self._follows_another = follows_another
+        self._earlier: Sequence[Earlier] = ()
+        self._subscriber = subscriber
         self._subscriber.when_through(self._subscriber_is_through)
         self._client: StreamClient
         self._subscription: Subscription
         self._tell_ended: Ended
+
+    def earlier(self, client: StreamClient) -> Sequence[str]:
+        store = self._options.checkpoints
+        if store is None or not client.by_table or "/stream/" not in client.arn:
+            return ()
+        self._earlier = streams_before(store, client.arn, client.streams_of_table)
+        self._follows_another = bool(self._earlier)
+        return [each.arn for each in self._earlier if not each.is_over]
+
+    def follows_another(self, arn: str) -> bool:
+        """Whether one of the table's earlier streams came after another one."""
+        return arn in [each.arn for each in self._earlier[1:]]
+
+    def lose_earlier(self, arn: str, gap: Gap) -> DataTrimmed | None:
+        return report(gap, arn, self._options, self._events)
+
+    def leave(self, arn: str) -> None:
+        if self._options.checkpoints is not None:
+            leave_stream(self._options.checkpoints, arn)
 
     def load(self, client: StreamClient) -> Kept:
         self._client = client
@@ -128,6 +169,9 @@ class LocalOutlet:
             on_failure=self._observer.on_error,
         )
         kept = writer.load()
+        if self._follows_another and kept.start is None:
+            kept = all_of(client.arn)
+        self.kept = kept
         self._progress.resume(kept)
         self._writer = writer
         if self._closed:  # meanwhile, when there was none to close
@@ -148,6 +192,11 @@ class LocalOutlet:
         )
         if self._writer is not None:
             self._writer.begin(first)
+
+    @property
+    def is_all_done(self) -> bool:
+        """Whether nothing that was kept of the stream is left to do."""
+        return self._writer is not None and self._writer.is_all_done
 
     def open(self, ready: Sequence[Ready]) -> None:
         # All of them, before any is read: else the first one's watermark would run off alone.

@@ -9,6 +9,7 @@ step of discovery runs on the thread that subscribes.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
@@ -17,7 +18,7 @@ from reactivex import abc
 from reactivex.disposable import CompositeDisposable, Disposable
 
 from rxddbstream.aws.client import StreamClient
-from rxddbstream.checkpoints.guard import Guarded
+from rxddbstream.checkpoints.guard import Guarded, Subscriber
 from rxddbstream.checkpoints.store import CheckpointStore
 from rxddbstream.errors import ConfigurationError
 from rxddbstream.model.change import Change
@@ -26,6 +27,7 @@ from rxddbstream.protocol.pacing import Poll
 from rxddbstream.reading.calls import Calls
 from rxddbstream.reading.delivery import ShardStream, merge_shards
 from rxddbstream.reading.discovery import Discovery
+from rxddbstream.reading.earlier import EarlierStreams, Reading
 from rxddbstream.reading.events import EventObserver, EventSink
 from rxddbstream.reading.options import Connection, OnGap, ReadOptions
 from rxddbstream.reading.outlet import LocalOutlet
@@ -100,7 +102,8 @@ def changes(
         follow: False completes once all that was written before subscribing was delivered.
         checkpoints: where to keep how far the consumer has come: `MemoryCheckpoints()`,
             `SqliteCheckpoints(path)`, `DynamoDBCheckpoints(table, consumer=...)` or one's own. A
-            subscription goes on where the last one stopped; `start` is for the first one alone.
+            subscription goes on where the last one stopped; `start` is for the first one alone. Where a
+            table is given that has got another stream meanwhile, what is left of the old one comes first.
         on_gap: what to do when the service has thrown changes away before they could be read:
             `"raise"` ends the stream with `DataTrimmed`, `"skip"` goes on with what is left.
         events: an observer, or a function, which is told what happens beside the data: ShardOpened,
@@ -216,15 +219,35 @@ def _discover(
     observer: abc.ObserverBase[ShardStream],
 ) -> abc.DisposableBase:
     """Make a subscription out of its parts, and begin."""
-    # A slow observer can hold up all polls; discovery must go on. It can also hold up the end, of which
-    # discovery tells it; checkpoints must be written on.
+    # A slow observer holds up polls, and discovery at the end; checkpoints must be written on.
     control = getattr(polls, "control", polls)
     writing = getattr(polls, "writing", polls)
     clock = SteadyClock(lambda: polls.now.timestamp())
-    progress = Progress(counts, options.alignment, keeps_checkpoints=options.checkpoints is not None)
     events = EventSink(options.events, observer.on_error)
     turns = Turns(options.poll, polls, clock)
-    outlet = LocalOutlet(options, progress, events, turns, writing, observer)
-    calls = Calls(options.poll, events, counts, clock)
-    discovery = Discovery(partial(find, lambda: polls.now), options, calls, outlet, observer)
-    return CompositeDisposable(discovery.run(control), Disposable(progress.end))
+    subscriber = Subscriber.current()
+
+    def read(
+        find: Callable[[], StreamClient],
+        options: ReadOptions,
+        observer: abc.ObserverBase[ShardStream],
+        follows_another: bool = False,
+    ) -> Reading:
+        progress = Progress(counts, options.alignment, keeps_checkpoints=options.checkpoints is not None)
+        outlet = LocalOutlet(
+            options, progress, events, turns, writing, observer, subscriber, follows_another=follows_another
+        )
+
+        def read_to_end(client: StreamClient, observer: abc.ObserverBase[ShardStream]) -> Reading:
+            bounded = replace(options, follow=False, until=None)
+            reading = read(lambda: client, bounded, observer, outlet.follows_another(client.arn))
+            over = CompositeDisposable(reading.subscription, Disposable(lambda: counts.follow(progress)))
+            return reading._replace(subscription=over)
+
+        calls = Calls(options.poll, events, counts, clock)
+        earlier = EarlierStreams(read_to_end, observer)
+        discovery = Discovery(find, options, calls, outlet, observer, earlier)
+        over = CompositeDisposable(discovery.run(control), Disposable(progress.end))
+        return Reading(over, lambda: outlet.kept, lambda: outlet.is_all_done)
+
+    return read(partial(find, lambda: polls.now), options, observer).subscription

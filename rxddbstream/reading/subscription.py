@@ -60,16 +60,22 @@ class Subscription:
 
     def report(self, gap: Gap) -> DataTrimmed | None:
         """Tell of a loss; the error to end with, None to go on."""
-        self.events.emit(gap)
-        message = f"shard {gap.shard_id} of {self.client.arn}: changes were lost: {gap.reason}"
-        if self.options.on_gap == "skip":
-            log.warning("%s", message)
-            return None
-        if self.writer is not None:
+        loss = report(gap, self.client.arn, self.options, self.events)
+        if loss is not None and self.writer is not None:
             self.writer.stop_sign_of_life()  # so that each later run says it again
-        return DataTrimmed(
-            f"{message}. Pass on_gap='skip' to go on with what is left; a consumer must not be away for "
-            "longer than the 24 hours that the service keeps changes",
-            gap.shard_id,
-            gap.after,
-        )
+        return loss
+
+
+def report(gap: Gap, arn: str, options: ReadOptions, events: EventSink) -> DataTrimmed | None:
+    """Tell of a loss in this stream; the error to end with, None to go on."""
+    events.emit(gap)
+    message = f"shard {gap.shard_id} of {arn}: changes were lost: {gap.reason}"
+    if options.on_gap == "skip":
+        log.warning("%s", message)
+        return None
+    return DataTrimmed(
+        f"{message}. Pass on_gap='skip' to go on with what is left; a consumer must not be away for "
+        "longer than the 24 hours that the service keeps changes",
+        gap.shard_id,
+        gap.after,
+    )

@@ -18,6 +18,7 @@ from support.aws import (
     OUR_TIME,
     SERVICE_TIME,
     SHARD,
+    TABLE_ARN,
     Double,
     boto_client,
     client_of,
@@ -381,3 +382,35 @@ def test_each_call_is_made_once() -> None:
         call_records(client)
 
     assert len(calls) == 1
+
+
+class Paged:
+    """A client that lists one stream a page."""
+
+    def __init__(self, *arns: str) -> None:
+        self._arns = arns
+
+    def list_streams(self, *, TableName: str, ExclusiveStartStreamArn: str = "") -> Any:  # noqa: N803
+        assert TableName == "orders"
+        number = self._arns.index(ExclusiveStartStreamArn) + 1 if ExclusiveStartStreamArn else 0
+        page: dict[str, Any] = {"Streams": [{"StreamArn": self._arns[number]}]}
+        return page | ({"LastEvaluatedStreamArn": self._arns[number]} if self._arns[number + 1 :] else {})
+
+
+def test_all_streams_of_a_table_are_listed_page_by_page() -> None:
+    arns = [f"{TABLE_ARN}/stream/{label}" for label in "abc"]
+
+    assert StreamClient(Paged(*arns), ARN, our_time).streams_of_table() == arns
+
+
+@pytest.mark.parametrize("code", ["AccessDeniedException", "ResourceNotFoundException"])
+def test_where_streams_may_not_be_listed_that_is_logged(code: str, caplog: pytest.LogCaptureFixture) -> None:
+    client, _ = client_of(botocore_errors.ClientError({"Error": {"Code": code}}, "ListStreams"))
+
+    assert client.streams_of_table() == []
+    assert "a stream that table 'orders' had in between is not looked for" in caplog.text
+
+
+def test_streams_that_an_answer_lacks_are_asked_for_again() -> None:
+    with pytest.raises(MalformedAnswer, match="without a list of the streams of 'orders'"):
+        client_of({})[0].streams_of_table()

@@ -407,3 +407,17 @@ def test_without_a_handler_the_log_is_silent():
     script = "import rxddbstream, logging; rxddbstream.changes; logging.getLogger('rxddbstream').error('x')"
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert ended.stderr == ""
+
+
+def test_a_stream_that_was_switched_off_is_named_for_who_has_not_read_all_of_it():
+    class DynamoDB:
+        meta = SimpleNamespace(region_name="eu-west-1", endpoint_url="http://localhost:8000")
+
+        def describe_table(self, **_):
+            return {"Table": {"TableStatus": "ACTIVE", "LatestStreamArn": ARN}}
+
+        def close(self):
+            pass
+
+    with pytest.raises(StreamNotEnabled, match=f"can be read for 24 hours by its ARN, {ARN}"):
+        rxddbstream.aws.connect._latest_stream(DynamoDB(), "orders", "orders")

@@ -55,6 +55,38 @@ def test_a_table_without_a_stream_is_named(dynamodb_local):
         rxd.run(source)
 
 
+def test_a_table_whose_stream_was_switched_off_and_on_is_read_whole(dynamodb_local, tmp_path):
+    client, name = dynamodb_local.client("dynamodb"), "switched"
+    dynamodb_local.create_table(name)
+    store = rxd.SqliteCheckpoints(tmp_path / "positions.db")
+    runs = []
+
+    def run_after_writing(*keys):
+        for key in keys:
+            client.put_item(TableName=name, Item={"id": {"S": key}})
+        seen = []
+        source = rxd.changes(
+            name,
+            start="trim_horizon",
+            follow=False,
+            checkpoints=store,
+            endpoint_url=dynamodb_local.endpoint_url,
+            session=dynamodb_local.session(),
+        )
+        rxd.run(source, lambda change: seen.append(change.keys["id"]))
+        runs.append(seen)
+
+    run_after_writing("a")
+    client.put_item(TableName=name, Item={"id": {"S": "b"}})
+    client.update_table(TableName=name, StreamSpecification={"StreamEnabled": False})
+    client.update_table(
+        TableName=name, StreamSpecification={"StreamEnabled": True, "StreamViewType": "KEYS_ONLY"}
+    )
+    run_after_writing("c")
+    run_after_writing("d")
+    assert runs == [["a"], ["b", "c"], ["d"]]
+
+
 @of("busy")
 def test_a_bounded_read_ends_while_somebody_writes(scenario):
     written = [n for numbers in scenario["written"].values() for n in numbers]
