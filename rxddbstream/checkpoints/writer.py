@@ -50,7 +50,7 @@ class Writer:
         store: where they are kept.
         stream: the stream's ARN.
         alive: the service's time of the last answer.
-        emitted: the watermarks at which window operators have emitted their windows, by name.
+        emitted: up to which end each window operator has emitted its windows, by name.
         scheduler: where to write; not where shards are polled.
         emit: is told of what was written.
         on_failure: called with what will not pass.

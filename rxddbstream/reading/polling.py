@@ -132,7 +132,7 @@ class _Poller:
     def _tick(self, _: abc.SchedulerBase, state: Any = None) -> None:
         try:
             self._ask()
-        except BaseException as error:  # noqa: BLE001 - see there
+        except BaseException as error:  # noqa: BLE001 - see _fail
             self._fail(error)
 
     def _fail(self, error: BaseException) -> None:
@@ -172,7 +172,7 @@ class _Poller:
         if not self._next_tick.is_disposed:
             try:
                 self._handle(request, answer)
-            except BaseException as error:  # noqa: BLE001 - see there
+            except BaseException as error:  # noqa: BLE001 - see _fail
                 self._fail(error)
         # The flag goes down and the answer is fetched under one lock: else one that comes in between would
         # lie here for ever.
