@@ -22,8 +22,8 @@ from reactivex.disposable import SerialDisposable
 from rxddbstream.checkpoints.acknowledgement import current
 from rxddbstream.checkpoints.guard import Stage, keeps_checkpoints
 from rxddbstream.checkpoints.holding import defer
+from rxddbstream.checkpoints.observing import taker
 from rxddbstream.errors import ConfigurationError, HeldTooLate
-from rxddbstream.model.callback import checked
 from rxddbstream.model.times import Seconds
 from rxddbstream.scheduling.caller import CallerScheduler
 from rxddbstream.scheduling.pool import TimerPoolScheduler
@@ -120,7 +120,7 @@ def run(
     2
     """
     failures: list[BaseException] = []
-    take = checked(on_next, "on_next") if on_next is not None else None
+    take = taker(on_next, "on_next") if on_next is not None else None
     subscription = _Subscription()
     caller = subscription.caller
     signals = Signals(_seconds(grace), caller.stop)

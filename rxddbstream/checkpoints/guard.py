@@ -20,10 +20,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from reactivex import Observable, abc
 from reactivex.disposable import CompositeDisposable, Disposable
-from reactivex.scheduler import CurrentThreadScheduler
 
 from rxddbstream.checkpoints.acknowledgement import current
-from rxddbstream.model.callback import checked
+from rxddbstream.checkpoints.observing import taker_unless_known
 
 T = TypeVar("T")
 
@@ -47,11 +46,12 @@ class Guarded(Observable[T]):
 
         @wraps(Observable.subscribe)
         def subscribe(self, on_next=None, on_error=None, on_completed=None, *, scheduler=None):
-            # An operator subscribes inside another's `subscribe`, for which RxPY runs a trampoline.
-            if on_next is not None and CurrentThreadScheduler.singleton().schedule_required():
+            if on_next is not None:
                 if callable(getattr(on_next, "on_next", None)):
                     on_next, on_error, on_completed = on_next.on_next, on_next.on_error, on_next.on_completed
-                on_next = checked(on_next, "on_next")
+                # Whether a person or an operator subscribes: inside `on_next` of another subscription the two
+                # look the same, but for whose function it is.
+                on_next = taker_unless_known(on_next, "on_next")
             return super().subscribe(on_next, on_error, on_completed, scheduler=scheduler)
 
 

@@ -26,8 +26,9 @@ def checked(function: Callable[[T], object], what: str) -> Callable[[T], None]:
 
     def call(element: T) -> None:
         result = function(element)
-        if result is not None and inspect.iscoroutine(result):  # a lambda around a coroutine function
-            result.close()
+        if result is not None and (inspect.iscoroutine(result) or inspect.isasyncgen(result)):
+            if inspect.iscoroutine(result):  # a lambda around a coroutine function
+                result.close()
             raise _never_awaited(what)
 
     return call

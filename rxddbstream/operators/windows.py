@@ -22,8 +22,8 @@ from reactivex import Observable, abc
 from reactivex import operators as ops
 from reactivex.disposable import Disposable
 
+from rxddbstream.checkpoints.observing import taker
 from rxddbstream.errors import ConfigurationError
-from rxddbstream.model.callback import checked
 from rxddbstream.model.change import Change
 from rxddbstream.model.origin import WindowOperator
 from rxddbstream.model.times import Seconds
@@ -240,9 +240,7 @@ def fold_window(
     folding = _fold_of(seed, fold)
     windower.windows(folding, lateness=lateness)  # what cannot work is refused here, and not at on_error
     known = _known_as(windower, name, lateness)
-    tell_late = (
-        checked(late.on_next if isinstance(late, abc.ObserverBase) else late, "late") if late else None
-    )
+    tell_late = taker(late, "late") if late else None
 
     def apply(source: Observable[Change]) -> Observable[WindowResult[Any, Any]]:
         def subscribe(

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from reactivex import abc
 
-from rxddbstream.model.callback import checked
+from rxddbstream.checkpoints.observing import taker
 from rxddbstream.model.events import Event, Retrying, Throttled
 
 MOST_WAITING = 10_000
@@ -24,7 +24,7 @@ def function_of(observer: EventObserver) -> Callable[[Event], None]:
     Raises:
         ConfigurationError: it is a coroutine function.
     """
-    return checked(observer.on_next if isinstance(observer, abc.ObserverBase) else observer, "events")
+    return taker(observer, "events")
 
 
 class EventSink:

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 import reactivex
-from reactivex import Observable
+from reactivex import Observable, Observer
 from reactivex import operators as ops
 from reactivex.disposable import Disposable
 from reactivex.observer import AutoDetachObserver
@@ -16,6 +16,7 @@ from support.waiting import PATIENCE, wait_until
 
 import rxddbstream as rxd
 from rxddbstream import operators as dops
+from rxddbstream.checkpoints.observing import taker_unless_known
 from rxddbstream.testing import SimulatedStream
 
 QUICK = rxd.Poll(fastest=0.01, slowest=0.02)
@@ -208,3 +209,78 @@ def test_a_function_that_returns_a_coroutine_ends_the_stream_and_its_change_is_n
     again = []
     rxd.run(rxd.changes(sim.arn, client=sim.client, checkpoints=store, follow=False), again.append)
     assert len(again) == 1
+
+
+class Handling(Observer):
+    def __init__(self):
+        super().__init__()
+
+    async def _on_next_core(self, value):
+        raise AssertionError
+
+
+async def never_awaited(element):
+    raise AssertionError
+
+
+WRAPPED = {
+    "a function": never_awaited,
+    "an observer": Observer(never_awaited),
+    "its on_next": Observer(never_awaited).on_next,
+    "a hidden observer": Observer(never_awaited).as_observer(),
+    "RxPY's own": AutoDetachObserver(never_awaited),
+    "an observer of one's own": Handling(),
+}
+
+
+@pytest.mark.parametrize("handle", WRAPPED.values(), ids=WRAPPED)
+def test_a_coroutine_function_is_refused_wherever_it_is_called_from(handle):
+    sim = SimulatedStream()
+    for source in (rxd.changes(sim.arn, client=sim.client), rxd.shards(sim.arn, client=sim.client)):
+        with pytest.raises(rxd.errors.ConfigurationError, match="aiterate"):
+            source.subscribe(handle)
+        # There, RxPY's trampoline runs.
+        with pytest.raises(rxd.errors.ConfigurationError, match="aiterate"):
+            reactivex.of(1).subscribe(lambda _, source=source: source.subscribe(handle))
+    if isinstance(handle, Observer):
+        with pytest.raises(rxd.errors.ConfigurationError, match="events is a coroutine"):
+            rxd.changes(sim.arn, client=sim.client, events=handle)
+        with pytest.raises(rxd.errors.ConfigurationError, match="late is a coroutine"):
+            dops.window(dops.tumbling(5), late=handle)
+    with pytest.raises(rxd.errors.ConfigurationError, match="on_next is a coroutine"):
+        rxd.run(reactivex.of(1), getattr(handle, "on_next", handle))
+    assert sim.calls.total() == 0
+
+
+@pytest.mark.parametrize(
+    "wrapped",
+    [lambda handle: handle, Observer, AutoDetachObserver],
+    ids=["function", "Observer", "RxPY's own"],
+)
+def test_a_shards_subscriber_that_returns_coroutines_has_nothing_done(wrapped):
+    sim, store = SimulatedStream(), rxd.MemoryCheckpoints(count=1)
+    for n in range(5):
+        sim.put("item", n=n)
+    errors = []
+    source = rxd.shards(sim.arn, client=sim.client, start="trim_horizon", checkpoints=store, poll=QUICK)
+    subscription = source.subscribe(
+        lambda shard: shard.subscribe(wrapped(lambda change: never_awaited(change))), errors.append
+    )
+    wait_until(lambda: errors)
+    subscription.dispose()
+    assert "on_next is a coroutine function" in str(errors[0])
+    again = []
+    rxd.run(rxd.changes(sim.arn, client=sim.client, checkpoints=store, follow=False), again.append)
+    assert len(again) == 5
+
+
+def test_what_a_library_has_made_is_called_as_it_is():
+    seen = []
+
+    def library(change):
+        seen.append(change)
+
+    library.__module__ = "reactivex.operators._map"
+    assert taker_unless_known(library, "on_next") is library
+    observer = AutoDetachObserver(library)
+    assert taker_unless_known(observer.on_next, "on_next") == observer.on_next
