@@ -59,7 +59,9 @@ class Counted:
 
 
 class _Thread(threading.local):
-    delivery: Delivery | None = None
+    def __init__(self) -> None:
+        self.delivery: Delivery | None = None
+        self.afterwards: list[Callable[[], object]] = []
 
 
 _thread = _Thread()
@@ -78,6 +80,30 @@ def delivering(delivery: Delivery | None) -> Iterator[None]:
         yield
     finally:
         _thread.delivery = before
+        if before is None and _thread.afterwards:
+            run_all(_thread.afterwards)
+
+
+def afterwards(action: Callable[[], object]) -> None:
+    """Have this called when the element that this thread hands on is acknowledged: now, if there is none.
+
+    What ends a stream with that element comes afterwards, or it would come before the element is done.
+    """
+    if _thread.delivery is None:
+        action()
+    else:
+        _thread.afterwards.append(action)
+
+
+def all_afterwards() -> list[Callable[[], object]]:
+    """What is to be called, on this thread; always the same list."""
+    return _thread.afterwards
+
+
+def run_all(actions: list[Callable[[], object]]) -> None:
+    """Call them, and empty the list."""
+    while actions:
+        actions.pop(0)()
 
 
 def hand_on(element: object, on_next: Callable[..., object], acknowledge: Callable[[], object]) -> None:
@@ -85,4 +111,4 @@ def hand_on(element: object, on_next: Callable[..., object], acknowledge: Callab
     delivery = Counted(acknowledge)
     with delivering(delivery):
         on_next(element)
-    delivery.settle()
+        delivery.settle()

@@ -152,9 +152,10 @@ class Guard(abc.ObserverBase[T]):
     def on_next(self, value: T) -> None:
         self._observer.on_next(value)
         if self._observer.is_stopped:
-            self._defer()
+            self.drop()
 
-    def _defer(self) -> None:
+    def drop(self) -> None:
+        """What is being delivered does not reach the observer, and is not done."""
         delivery = current()
         if delivery is None:
             return

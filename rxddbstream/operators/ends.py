@@ -1,7 +1,7 @@
 """Ending a stream from outside its changes: after a time, or when something else happens.
 
-RxPY's operators of the same names end their observer while a change may be on its way to it. These wait until
-`on_next` has returned, in whatever pipeline they stand; so the end lies between two changes.
+RxPY's operators of the same names end their observer while a change may be on its way to it. Here the end
+comes when that change is done, in whatever pipeline they stand; so it lies between two changes.
 """
 
 from __future__ import annotations
@@ -9,12 +9,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from reactivex import Observable, abc
 from reactivex.disposable import CompositeDisposable, Disposable
 from reactivex.scheduler import TimeoutScheduler
 
+from rxddbstream.checkpoints.acknowledgement import afterwards
 from rxddbstream.checkpoints.guard import Guard
 from rxddbstream.errors import ConfigurationError
 from rxddbstream.model.times import Seconds
@@ -80,11 +82,18 @@ def take_until(other: Observable[Any]) -> Callable[[Observable[T]], Observable[T
 
 
 class _Ending(Generic[T]):
-    """One subscription: its end waits for the `on_next` that is running."""
+    """One subscription: its end comes when the element in hand is done.
+
+    Whoever signals the end does not wait for that, but leaves it to the thread that delivers: the two may
+    need each other, where other streams are merged with this one.
+    """
 
     def __init__(self, observer: abc.ObserverBase[T]) -> None:
         self._guard = Guard(observer)
-        self._lock = threading.RLock()  # an observer may cause the end from inside on_next
+        self._lock = threading.Lock()  # guards what follows; never held while calling out
+        self._delivering = 0  # elements: an observer may cause the next one from inside on_next
+        self._end: Callable[[], None] | None = None
+        self._has_ended = False
 
     def follow(
         self, source: Observable[T], signal: abc.DisposableBase, scheduler: abc.SchedulerBase | None
@@ -95,15 +104,41 @@ class _Ending(Generic[T]):
 
     def _take(self, element: T) -> None:
         with self._lock:
+            is_over = self._end is not None
+            self._delivering += not is_over
+        if is_over:
+            self._guard.drop()
+            afterwards(self._end_if_due)
+            return
+        try:
             self._guard.on_next(element)
+        except BaseException:
+            with self._lock:
+                self._delivering -= 1
+            raise  # to the source, which ends with that rather than with an end that has not come yet
+        afterwards(self._delivered)
+
+    def _delivered(self) -> None:
+        with self._lock:
+            self._delivering -= 1
+        self._end_if_due()
 
     def complete(self) -> None:
         with self._lock:
-            self._guard.on_completed()
+            self._end = self._end or self._guard.on_completed
+        self._end_if_due()
 
     def fail(self, error: Exception) -> None:
         with self._lock:
-            self._guard.on_error(error)
+            self._end = partial(self._guard.on_error, error)
+        self._end_if_due()
+
+    def _end_if_due(self) -> None:
+        with self._lock:
+            end = None if self._delivering or self._has_ended else self._end
+            self._has_ended |= end is not None
+        if end is not None:
+            end()
 
 
 def _ended_by(

@@ -17,7 +17,7 @@ from reactivex.disposable import CompositeDisposable, Disposable, SingleAssignme
 from reactivex.scheduler import CurrentThreadScheduler
 
 from rxddbstream.aws.client import StreamClient
-from rxddbstream.checkpoints.acknowledgement import delivering
+from rxddbstream.checkpoints.acknowledgement import all_afterwards, delivering, run_all
 from rxddbstream.checkpoints.guard import Guarded
 from rxddbstream.errors import ConfigurationError, StreamError
 from rxddbstream.model.change import Change, place_of
@@ -166,7 +166,7 @@ class _Delivery:
 
     def _hand_on(self, page: Page) -> None:
         observer, on_next, origin = self._observer, self._observer.on_next, page.origin
-        caller = self._caller
+        caller, afterwards = self._caller, all_afterwards()
         for change in page.changes:
             if caller is not None and caller.is_due:
                 with delivering(None):
@@ -178,6 +178,8 @@ class _Delivery:
             if self._stopped or self._last_error is not None or observer.is_stopped:
                 return  # whoever disposes, or fails, stops the observer first; then on_next does nothing
             origin.done = change
+            if afterwards:
+                run_all(afterwards)
 
     def fail(self, error: BaseException) -> None:
         self._call(partial(self._fail, error))

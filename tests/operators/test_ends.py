@@ -157,3 +157,73 @@ def test_the_end_waits_for_the_change_in_hand_also_in_a_merged_pipeline():
     again = []
     rxd.run(rxd.changes(sim.arn, client=sim.client, checkpoints=store, follow=False), again.append)
     assert len({change.sequence_number for change in [*seen, *again]}) == 50
+
+
+def test_the_end_comes_when_the_change_in_hand_is_done():
+    # changes     -a-b-c-
+    # other       ----x         from inside b's on_next: b has been handled, and does not come again
+    scheduler = TestScheduler()
+    sim, store, stop, seen = SimulatedStream(scheduler=scheduler), rxd.MemoryCheckpoints(), Subject(), []
+    for n in range(5):
+        sim.put("item", n=n)
+
+    def observe(change):
+        seen.append(change)
+        if len(seen) == 2:
+            stop.on_next(None)
+
+    source = rxd.changes(sim.arn, client=sim.client, start="trim_horizon", checkpoints=store)
+    until_told = source.pipe(dops.take_until(stop), ops.map(lambda change: change))
+    until_told.subscribe(observe, seen.append, lambda: seen.append("|"), scheduler=scheduler)
+    scheduler.advance_by(5)
+    assert [*map(number, seen)] == [0, 1, "|"]
+    again = []
+    rxd.changes(sim.arn, client=sim.client, checkpoints=store).subscribe(again.append, scheduler=scheduler)
+    scheduler.advance_by(5)
+    assert [*map(number, again)] == [2, 3, 4]
+
+
+def number(change):
+    return change.new_image["n"] if isinstance(change, rxd.Change) else change
+
+
+def test_an_error_in_the_change_in_hand_comes_before_an_end_that_waits_for_it():
+    source, stop, boom, seen = Subject(), Subject(), ValueError("in hand"), []
+
+    def observe(_):
+        stop.on_next(None)
+        raise boom
+
+    source.pipe(dops.take_until(stop)).subscribe(observe, seen.append, lambda: seen.append("|"))
+    with pytest.raises(ValueError, match="in hand"):
+        source.on_next(1)
+    source.on_error(boom)
+    assert seen == [boom]
+
+
+def test_two_ends_do_not_wait_for_each_other():
+    # one     -a-|      ended by b's observer, which has merge's lock, while a waits for that
+    # other   -b-|
+    one, other, stop, seen = Subject(), Subject(), Subject(), []
+    waiting = threading.Event()
+
+    def observe(element):
+        seen.append(element)
+        if element == "b":
+            thread.start()
+            assert waiting.wait(PATIENCE)
+            stop.on_next(None)
+
+    def wait(element):
+        waiting.set()
+        return element
+
+    before_merge = ops.map(wait), dops.take_until(stop)
+    merged = reactivex.merge(one.pipe(*before_merge), other.pipe(dops.take_until(stop)))
+    merged.subscribe(observe, seen.append, lambda: seen.append("|"))
+    thread = threading.Thread(target=one.on_next, args=["a"], daemon=True)
+    other.on_next("b")
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+    assert seen[0] == "b"
+    assert seen[-1] == "|"
