@@ -26,6 +26,7 @@ from rxddbstream.checkpoints.observing import taker
 from rxddbstream.errors import ConfigurationError, HeldTooLate
 from rxddbstream.model.times import Seconds
 from rxddbstream.scheduling.caller import CallerScheduler
+from rxddbstream.scheduling.lane import FORKED
 from rxddbstream.scheduling.pool import TimerPoolScheduler
 from rxddbstream.scheduling.queue import MAX_PENDING, BoundedQueue, Ended
 from rxddbstream.scheduling.signals import Signals
@@ -70,6 +71,20 @@ class _Subscription:
         self._over.set()
         self.caller.stop()
 
+    @property
+    def is_of_another_process(self) -> bool:
+        """Whether the process was forked since: it has none of the threads, and all else is the parent's."""
+        return self.pool.unusable == FORKED
+
+    def refuse_another_process(self) -> None:
+        """Raise, rather than wait for what never comes.
+
+        Raises:
+            ConfigurationError: this is not the process that subscribed.
+        """
+        if self.is_of_another_process:
+            raise ConfigurationError(f"the subscription {FORKED}")
+
     def wait(self) -> None:
         """Until it is over, and its last checkpoint was written."""
         # In slices: on Windows an endless wait cannot be interrupted.
@@ -77,7 +92,12 @@ class _Subscription:
             pass
 
     def stop(self) -> None:
-        """Dispose, from any thread, also one of its own; the pool first, which stops all deliveries."""
+        """Dispose, from any thread, also one of its own; the pool first, which stops all deliveries.
+
+        In a child that was forked since, the subscription is left to the parent.
+        """
+        if self.is_of_another_process:
+            return
         self.pool.shutdown()
         self.caller.close()
         self._subscription.dispose()
@@ -109,7 +129,8 @@ def run(
             what it was at does not count as done. By default as long as Docker waits before it kills.
 
     Raises:
-        ConfigurationError: `on_next` is a coroutine function, or returns a coroutine; a negative `grace`.
+        ConfigurationError: `on_next` is a coroutine function, or returns a coroutine; a negative `grace`; or
+            this process was forked from the one that subscribed, and has none of the threads.
         BaseException: what the stream ended with, or what `on_next` raised.
         KeyboardInterrupt: on Ctrl-C, when everything is disposed.
         SystemExit: on SIGTERM, likewise; with the status 143, which is that of a process that died of it.
@@ -132,6 +153,7 @@ def run(
         try:
             if take is not None:
                 take(element)
+            subscription.refuse_another_process()  # `on_next` may have forked, and be in the child
         except BaseException as error:
             # Of a timer's thread, such as a time window's, the source would never hear.
             failures.append(error)
@@ -143,6 +165,7 @@ def run(
             subscription.subscribe(source, observe, failures.append, lambda: None, caller)
             signals.defer()
             caller.serve()
+            subscription.refuse_another_process()
         except BaseException as error:  # noqa: BLE001 - raised when all is disposed of
             failures.append(error)
         finally:
@@ -174,6 +197,7 @@ def iterate(source: Observable[T], *, max_pending: int = MAX_PENDING) -> Iterato
 
     Raises:
         Exception: what the stream ended with, from the loop.
+        ConfigurationError: this process was forked from the one that subscribed, and has none of the threads.
         HeldTooLate: checkpoints are kept, and an element stands for changes that were kept as done already,
             or that nobody knows: it comes from a thread of its own, as a time-based operator's do.
 
@@ -209,6 +233,7 @@ def _iterate(source: Observable[T], max_pending: int) -> Iterator[T | None]:
         subscription.subscribe(source, partial(_put, queue), queue.end, queue.end)
         yield None
         while True:
+            subscription.refuse_another_process()
             try:
                 # In slices: on Windows an endless wait cannot be interrupted.
                 element, done = queue.take(timeout=1.0)
@@ -223,10 +248,12 @@ def _iterate(source: Observable[T], max_pending: int) -> Iterator[T | None]:
                     raise end.error from None
                 return
             yield element
+            subscription.refuse_another_process()
             done()
     finally:
-        queue.close()
-        subscription.dispose()
+        if not subscription.is_of_another_process:  # where another thread may have had the queue's lock
+            queue.close()
+            subscription.dispose()
 
 
 async def aiterate(source: Observable[T], *, max_pending: int = MAX_PENDING) -> AsyncIterator[T]:
@@ -270,6 +297,7 @@ async def aiterate(source: Observable[T], *, max_pending: int = MAX_PENDING) -> 
     subscription.pool.schedule(subscribe)
     try:
         while True:
+            subscription.refuse_another_process()
             arrived.clear()
             try:
                 element, done = queue.take()
@@ -281,7 +309,9 @@ async def aiterate(source: Observable[T], *, max_pending: int = MAX_PENDING) -> 
                     raise end.error from None
                 return
             yield element
+            subscription.refuse_another_process()
             done()
     finally:
-        queue.close()
-        await asyncio.shield(asyncio.to_thread(subscription.dispose))
+        if not subscription.is_of_another_process:
+            queue.close()
+            await asyncio.shield(asyncio.to_thread(subscription.dispose))

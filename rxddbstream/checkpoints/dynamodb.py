@@ -14,6 +14,7 @@ Nobody compares clocks: whoever wants the claim watches by a clock of its own wh
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Collection, Mapping
 from itertools import islice
@@ -88,12 +89,15 @@ class DynamoDBCheckpoints:
         self.count = count
         self._name = table
         self._consumer = consumer
-        self._client = client
+        self._client = self._given_client = client
+        self._process = os.getpid()
         self._for_making_one = (session, region_name, profile_name, endpoint_url)
         self._claims: dict[str, _Claim] = {}  # by stream
         self._clock = time.monotonic  # tests have one of their own
 
     def load(self, stream: str) -> Mapping[str, str]:
+        if self._is_of_another_process:  # whose claims, and connections, are not ours
+            self._process, self._client, self._claims = os.getpid(), self._given_client, {}
         claim = self._claims.get(stream)
         if claim is None:
             if self._client is None:
@@ -137,16 +141,20 @@ class DynamoDBCheckpoints:
 
     def close(self, stream: str) -> None:
         claim = self._claims.get(stream)
-        if claim is None:
+        if claim is None or self._is_of_another_process:
             return
         claim.uses -= 1
         if claim.uses <= 0:
             del self._claims[stream]
             claim.give_up()
 
+    @property
+    def _is_of_another_process(self) -> bool:
+        return os.getpid() != self._process
+
     def _claimed(self, stream: str) -> _Claim:
         claim = self._claims.get(stream)
-        if claim is None or not claim.uses:
+        if claim is None or not claim.uses or self._is_of_another_process:
             raise CheckpointError(f"checkpoint table {self._name!r} is not open for stream {stream}")
         return claim
 

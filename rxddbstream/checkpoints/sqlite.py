@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import sqlite3
 import sys
@@ -75,12 +76,12 @@ class SqliteCheckpoints:
 
     def close(self, stream: str) -> None:
         file = self._files.pop(stream, None)
-        if file is not None:
+        if file is not None and not file.is_of_another_process:
             file.leave(stream)
 
     def _write(self, stream: str, statement: str, rows: Sequence[tuple[str, ...]]) -> None:
         file = self._files.get(stream)
-        if file is None:
+        if file is None or file.is_of_another_process:
             raise CheckpointError(f"checkpoint file {self._path} is not open")
         with file.lock, self._explained(), file.connection:  # one transaction: all of it, or nothing
             file.connection.executemany(statement, rows)
@@ -104,14 +105,20 @@ class SqliteCheckpoints:
 
 
 class _File:
-    """A file that is open in this process, by one connection, for whoever uses it for a stream."""
+    """A file that is open in this process, by one connection, for whoever uses it for a stream.
+
+    SQLite forbids to take a connection across a fork: https://www.sqlite.org/howtocorrupt.html#_carrying_an_
+    open_database_file_across_a_fork_. A child that only closed it would write the WAL file into the database,
+    and delete it, while the parent goes on to write there. So in a child it is never closed.
+    """
 
     # Weak: a store that is dropped unclosed takes its connection, and so the lock, with it.
     _opened: ClassVar[WeakValueDictionary[tuple[int, str], _File]] = WeakValueDictionary()
-    _opening = threading.Lock()
+    _opening: ClassVar[threading.Lock] = threading.Lock()
 
     def __init__(self, key: tuple[int, str], path: Path) -> None:
         self._key = key
+        self._process = os.getpid()
         self._streams: set[str] = set()
         self.lock = threading.Lock()
         self.connection = _open(path)
@@ -125,7 +132,7 @@ class _File:
         Raises:
             CheckpointLocked: somebody has it.
         """
-        key = os.getpid(), os.path.realpath(path)  # SQLite forbids to take a connection across a fork
+        key = os.getpid(), os.path.realpath(path)
         with cls._opening:
             file = cls._opened.get(key) or cls(key, path)
             cls._opened[key] = file
@@ -134,6 +141,20 @@ class _File:
             file._streams.add(stream)
             return file
 
+    @classmethod
+    def leave_to_the_parent(cls) -> None:
+        """In a child that was forked: use none of the files, nor close them."""
+        for file in list(cls._opened.values()):
+            # A reference that nobody takes back, or the interpreter's exit would close it.
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(file.connection))
+        cls._opened = WeakValueDictionary()
+        cls._opening = threading.Lock()  # another thread, which is not here, may have had it
+
+    @property
+    def is_of_another_process(self) -> bool:
+        """Whether the process was forked since."""
+        return os.getpid() != self._process
+
     def leave(self, stream: str) -> None:
         """Let others use the stream; close the file, if this was the last one."""
         with self._opening, self.lock:
@@ -141,6 +162,10 @@ class _File:
             if not self._streams:
                 self._opened.pop(self._key, None)
                 self.connection.close()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_File.leave_to_the_parent)
 
 
 def _open(path: Path) -> sqlite3.Connection:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
+import os
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
@@ -28,6 +29,7 @@ from rxddbstream.model.events import Checkpointed
 from rxddbstream.model.origin import EventTime
 from rxddbstream.model.position import AtTime, Position, TrimHorizon
 from rxddbstream.protocol.beginning import Kept
+from rxddbstream.scheduling.lane import FORKED
 
 SIGN_OF_LIFE_EVERY = timedelta(minutes=1)
 PATIENCE = timedelta(seconds=0.25)
@@ -39,7 +41,7 @@ log = logging.getLogger("rxddbstream")
 
 T = TypeVar("T")
 
-_users: dict[tuple[int, str], Writer] = {}  # of stores in this process, by the object and the stream
+_users: dict[tuple[int, int, str], Writer] = {}  # of stores, by the process, the object and the stream
 _users_lock = threading.Lock()
 
 
@@ -87,6 +89,7 @@ class Writer:
         self._count = 0
         self._closing = self._closed = self._write_is_due = False
         self._refused_at: datetime | None = None  # when the store was first found in use
+        self._process = os.getpid()
 
     def load(self) -> Kept:
         """What earlier runs have kept.
@@ -120,7 +123,7 @@ class Writer:
 
     def _take(self) -> None:
         with _users_lock:
-            other = _users.setdefault((id(self._store), self._stream), self)
+            other = _users.setdefault(self._use, self)
         if other is self:
             return
         message = (
@@ -133,8 +136,12 @@ class Writer:
 
     def _give_back(self) -> None:
         with _users_lock:
-            if _users.get((id(self._store), self._stream)) is self:
-                del _users[id(self._store), self._stream]
+            if _users.get(self._use) is self:
+                del _users[self._use]
+
+    @property
+    def _use(self) -> tuple[int, int, str]:
+        return self._process, id(self._store), self._stream
 
     def _is_patient(self) -> bool:
         now = self._scheduler.now
@@ -238,9 +245,14 @@ class Writer:
     def close(self) -> None:
         """Write once more, and let others use the store.
 
+        In a child that was forked since, nothing is done: the store is in use in the other process, by which
+        it is closed; and a thread that is not there may have had the lock.
+
         Raises:
             StreamError: the last write failed; what it would have kept will be delivered again.
         """
+        if os.getpid() != self._process:
+            return
         self._closing = True
         self._next_write.dispose()
         with self._writing:
@@ -299,6 +311,8 @@ class Writer:
     @contextlib.contextmanager
     def _turn(self) -> Iterator[None]:
         """The store is called by nobody else; and closed at the end, if it has disposed us from inside."""
+        if os.getpid() != self._process:
+            raise CheckpointError(f"the subscription to stream {self._stream} {FORKED}")
         with self._writing:
             try:
                 yield

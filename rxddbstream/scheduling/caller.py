@@ -59,8 +59,8 @@ class CallerScheduler(Lane):
         raise error
 
     def serve(self) -> None:
-        """Run what is scheduled or called, until `stop`."""
-        while not self._stopped:
+        """Run what is scheduled or called, until `stop`; in a child that was forked since, nothing comes."""
+        while not self._stopped and not self._timer.is_of_another_process:
             try:
                 self._wakes.get(timeout=_SLICE)
             except Empty:

@@ -57,6 +57,8 @@ class Item(DisposableBase):
             self.lane._failed(error)
 
     def dispose(self) -> None:
+        if self.lane._timer.is_of_another_process:  # where a thread may have the lock that is not here
+            return
         with self.lane._timer.lock:
             if self.is_disposed:
                 return
