@@ -23,6 +23,7 @@ from reactivex.disposable import CompositeDisposable, Disposable
 
 from rxddbstream.checkpoints.acknowledgement import current
 from rxddbstream.checkpoints.observing import taker_unless_known
+from rxddbstream.scheduling.calling import call_each
 
 T = TypeVar("T")
 
@@ -122,8 +123,7 @@ class Subscriber:
         with self._lock:
             self.is_through = True
             actions, self._actions = self._actions, []
-        for action in actions:
-            action()
+        call_each(actions)
 
 
 class _Thread(threading.local):
@@ -174,8 +174,7 @@ class Guard(abc.ObserverBase[T]):
         with self._lock:
             self._is_disposed = True
             deferred, self._deferred = self._deferred, []
-        for acknowledge in deferred:
-            acknowledge()
+        call_each(deferred)
 
     def on_error(self, error: Exception) -> None:
         """Replaced by the observer's."""

@@ -16,6 +16,7 @@ from rxddbstream.model.times import EPOCH, SETTLING
 from rxddbstream.protocol.beginning import Beginning, Kept
 from rxddbstream.protocol.lineage import Ready
 from rxddbstream.reading.statistics import Counts
+from rxddbstream.scheduling.calling import call_each
 from rxddbstream.windows.watermark import Watermark
 
 ALIGNMENT = 60.0
@@ -150,8 +151,7 @@ class Progress:
                 return
             self._is_over = True
             listeners = list(self._listeners.values())
-        for ended in listeners:
-            ended()
+        call_each(listeners)
 
     @property
     def comes_again(self) -> bool:

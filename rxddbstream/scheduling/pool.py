@@ -14,6 +14,7 @@ from typing import Self
 
 from reactivex.scheduler.periodicscheduler import PeriodicScheduler
 
+from rxddbstream.scheduling.calling import call_each
 from rxddbstream.scheduling.lane import FORKED, Item, Lane, Timer
 
 __all__ = ["WORKERS", "TimerPoolScheduler"]
@@ -91,11 +92,21 @@ class TimerPoolScheduler(Lane):
         """Drop what is pending and end the threads; join them for `wait` seconds in total.
 
         An action that is running is not interrupted. Whatever is scheduled from now on comes
-        back disposed and is never run, without an error, since a dispose may race it.
+        back disposed and is never run, without an error, since a dispose may race it. In a process
+        that was forked since, nothing is done: it has none of the threads.
+
+        Raises:
+            BaseException: what somebody raised who was told of the end, once it is over.
         """
+        if self._timer.is_of_another_process:
+            return
         deadline = time.monotonic() + wait
-        for action in list(self._before_shutdown):
-            action()
+        try:
+            call_each(list(self._before_shutdown))
+        finally:
+            self._end(deadline)
+
+    def _end(self, deadline: float) -> None:
         dropped: list[Item] = []
         lanes: list[Lane] = [self, self._control, self._writing]
         with self._timer.lock:

@@ -9,6 +9,7 @@ import time
 import weakref
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 import reactivex
@@ -591,3 +592,21 @@ def test_the_examples_in_the_docstrings():
     results = doctest.testmod(module)
     assert results.attempted
     assert not results.failed
+
+
+def test_a_shutdown_tells_each_whatever_one_of_them_raises():
+    pool, told = TimerPoolScheduler(2), []
+
+    def fail(number):
+        told.append(number)
+        raise ValueError(number)
+
+    for number in range(5):
+        pool.before_shutdown(partial(fail, number))
+    with pytest.raises(ValueError, match=r"[0-4]") as caught:
+        pool.shutdown(wait=1.0)
+    assert sorted(told) == [0, 1, 2, 3, 4]
+    assert caught.value.args == (told[0],)
+    assert pool.unusable == "was shut down"
+    pool.schedule(lambda *_: told.append("late"))
+    assert "late" not in told
