@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from functools import partial
 from queue import Empty
 from typing import Any, TypeVar
@@ -17,11 +18,12 @@ from rxddbstream.checkpoints.guard import keeps_checkpoints
 from rxddbstream.checkpoints.holding import defer
 from rxddbstream.errors import ConfigurationError, HeldTooLate
 from rxddbstream.scheduling.pool import TimerPoolScheduler
-from rxddbstream.scheduling.queue import MAX_PENDING, BoundedQueue, Ended
+from rxddbstream.scheduling.queue import MAX_PENDING, WATCH_EVERY, BoundedQueue, Ended
 
 T = TypeVar("T")
 
 _WITH_THREADS = (EventLoopScheduler, NewThreadScheduler, ThreadPoolScheduler, TimerPoolScheduler)
+OVERDUE = timedelta(seconds=WATCH_EVERY)
 
 
 def observe_on(
@@ -43,8 +45,13 @@ def observe_on(
             Not the pool that polls the shards: all of its workers can be waiting for room.
         max_pending: how many elements may wait.
 
+    A scheduler that ends with elements still to be handed on is noticed by the next element, or by the source
+    that waits: once a second it is asked whether it still takes work. So it cannot be noticed where it takes
+    some and never runs it, as a stopped event loop does that may be started again.
+
     Errors at on_error:
         HeldTooLate: checkpoints are kept, and an element stands for changes that were kept as done already.
+        ConfigurationError: the scheduler was shut down, disposed or closed.
 
     >>> from reactivex.scheduler import EventLoopScheduler
     >>> from rxddbstream import operators as dops
@@ -79,7 +86,10 @@ class _Drain:
         self._lock = threading.Lock()
         self._draining = False
         self._awaited = False
-        self._queue: BoundedQueue[Any] = BoundedQueue(size, defer=deferred, wake=self._wake)
+        self._waits_since: datetime | None = None  # the task, for its turn on the scheduler
+        self._queue: BoundedQueue[Any] = BoundedQueue(
+            size, defer=deferred, wake=self._wake, watch=self._ask_whether_it_runs
+        )
         if not isinstance(scheduler, _WITH_THREADS):
             self._queue.taken_here()  # by all that is known
         self._source = SerialDisposable()
@@ -112,18 +122,39 @@ class _Drain:
     def _wake(self) -> None:
         with self._lock:
             self._awaited = True
-            if self._draining:
-                return
-            self._draining = True
-        self._schedule()
+            is_draining, self._draining = self._draining, True
+        if not is_draining:
+            self._schedule()
+        elif self._is_overdue():
+            self._ask_whether_it_runs()
 
     def _schedule(self) -> None:
+        self._waits_since = self._scheduler.now
+        self._submit(self._drain)
+
+    def _is_overdue(self) -> bool:
+        since = self._waits_since
+        return since is not None and self._scheduler.now - since >= OVERDUE
+
+    def _ask_whether_it_runs(self) -> None:
+        # It may have taken our task, and been disposed with it. Then it takes no other one, either.
+        if self._waits_since is not None:
+            self._waits_since = self._scheduler.now
+            self._submit(lambda *_: None)
+
+    def _submit(self, action: abc.ScheduledAction[Any]) -> None:
         try:
-            self._scheduler.schedule(self._drain)
+            self._scheduler.schedule(action)
         except Exception as error:  # noqa: BLE001 - a scheduler that was disposed, a loop that was closed
-            self._stop(error)
+            gone = ConfigurationError(
+                f"the scheduler of observe_on takes no more work ({type(error).__name__}: {error}); "
+                "dispose the subscription before it"
+            )
+            gone.__cause__ = error
+            self._stop(gone)
 
     def _drain(self, _scheduler: abc.SchedulerBase, state: Any = None) -> None:
+        self._waits_since = None
         for _ in range(self._size):  # then others have their turn on the scheduler
             self._awaited = False
             try:

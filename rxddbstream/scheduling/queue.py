@@ -17,6 +17,8 @@ T = TypeVar("T")
 MAX_PENDING = 1000
 TAKER_PATIENCE = 0.5  # seconds within which a taker on another thread has come for the first time
 
+WATCH_EVERY = 1.0  # seconds
+
 
 class Ended(Exception):
     """The Observable has ended, and everything was taken.
@@ -42,6 +44,7 @@ class BoundedQueue(Generic[T]):
         defer: called with each element that is put, on the thread that puts it; what is to be called once it
             is done.
         wake: called when there may be something to take, on the thread that put it.
+        watch: called once a second by whoever waits, on that thread; it may close the queue.
     """
 
     def __init__(
@@ -50,12 +53,14 @@ class BoundedQueue(Generic[T]):
         *,
         defer: Callable[[T], Callable[[], object]],
         wake: Callable[[], object] = lambda: None,
+        watch: Callable[[], object] | None = None,
     ) -> None:
         if max_pending < 1:
             raise ValueError(f"max_pending must be at least 1, not {max_pending}")
         self._max_pending = max_pending
         self._defer = defer
         self._wake = wake
+        self._watch = watch
         self._changed = threading.Condition()
         self._pending: deque[tuple[T, Callable[[], object]]] = deque()
         self._closed = False
@@ -93,7 +98,15 @@ class BoundedQueue(Generic[T]):
             in_time = self._changed.wait_for(lambda: self._taker or may_go_on(), TAKER_PATIENCE)
             if not in_time:
                 self._taker = thread  # which nobody else seems to be
-        self._changed.wait_for(may_go_on)
+        if self._watch is None:
+            self._changed.wait_for(may_go_on)
+            return
+        while not self._changed.wait_for(may_go_on, WATCH_EVERY):
+            self._changed.release()
+            try:
+                self._watch()
+            finally:
+                self._changed.acquire()
 
     def close(self) -> None:
         """The taker goes."""

@@ -874,7 +874,9 @@ def test_a_loop_that_was_closed_ends_the_subscription():
     source.pipe(dops.observe_on(AsyncIOThreadSafeScheduler(loop))).subscribe(on_error=errors.append)
     loop.close()
     source.on_next(1)
-    assert [type(error) for error in errors] == [RuntimeError]
+    assert [(type(error), type(error.__cause__)) for error in errors] == [
+        (rxd.errors.ConfigurationError, RuntimeError)
+    ]
 
 
 def test_a_function_of_release_that_raises_reaches_on_error_from_any_thread():
