@@ -73,7 +73,7 @@ class RequestFailed(StreamError):
 
 
 class DecodeError(StreamError, ValueError):
-    """A record holds what DynamoDB does not document. `Change.record` still has it as it came."""
+    """A record has broken text, or what DynamoDB does not document, which `Change.record` has as it came."""
 
 
 class DataTrimmed(StreamError):

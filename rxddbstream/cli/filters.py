@@ -105,8 +105,9 @@ class _Missed:
     def __call__(self, change: Change) -> None:
         if not self._missing:
             return
-        record = change.record_as_it_came
-        self._missing = {path: there for path, there in self._missing.items() if not there.matches(record)}
+        self._missing = {
+            path: there for path, there in self._missing.items() if not there.matches_change(change)
+        }
         self._seen += 1
         if self._missing and self._seen == ENOUGH:
             from rxddbstream.cli.notes import note

@@ -8,7 +8,16 @@ from typing import Any
 
 from rxddbstream.errors import DecodeError
 from rxddbstream.model.origin import Origin
-from rxddbstream.model.record import NO_DETAIL, Detail, EncodedRecord, Fields, Image, fields_of, image_of
+from rxddbstream.model.record import (
+    NO_DETAIL,
+    Detail,
+    EncodedRecord,
+    Fields,
+    Image,
+    fields_of,
+    image_of,
+    words_for,
+)
 from rxddbstream.model.times import FIRST_SECOND, LAST_SECOND
 
 _UNREAD: Any = object()  # an image that nobody has asked for; None says that there is none
@@ -54,9 +63,16 @@ class Change:
 
     @property
     def record(self) -> Mapping[str, Any]:
-        """The dict that boto3 returns for it, to the letter."""
+        """The dict that boto3 returns for it, to the letter.
+
+        Raises:
+            DecodeError: boto3 makes none of it.
+        """
         if isinstance(self._record, EncodedRecord):
-            self._record = self._record.to_dict()
+            try:
+                self._record = self._record.to_dict()
+            except DecodeError as error:
+                raise DecodeError(f"{place_of(self)}: {error}") from error.__cause__
         return self._record
 
     @property
@@ -73,7 +89,7 @@ class Change:
     def keys(self) -> Mapping[str, Any]:
         """The item's primary key, a mapping of attribute names to plain Python values."""
         if self._keys is _UNREAD:
-            self._keys = image_of(self._detail.keys)
+            self._keys = self._image_of(self._detail.keys)
         return self._keys or {}
 
     @property
@@ -84,14 +100,14 @@ class Change:
         `DecodeError` then.
         """
         if self._new_image is _UNREAD:
-            self._new_image = image_of(self._detail.new_image)
+            self._new_image = self._image_of(self._detail.new_image)
         return self._new_image
 
     @property
     def old_image(self) -> Mapping[str, Any] | None:
         """The item before the change; None where there is none or the view type leaves it out."""
         if self._old_image is _UNREAD:
-            self._old_image = image_of(self._detail.old_image)
+            self._old_image = self._image_of(self._detail.old_image)
         return self._old_image
 
     @property
@@ -168,6 +184,9 @@ class Change:
             "PrincipalId": "dynamodb.amazonaws.com",
         }
 
+    def _image_of(self, item: Any) -> Image | None:
+        return image_of(item, (self.shard_id, self._detail.sequence_number))
+
     @property
     def _members(self) -> Fields:
         fields = self._fields
@@ -194,12 +213,18 @@ class Change:
         try:
             keys: object = dict(self.keys)
         except DecodeError:
-            keys = self.record.get("dynamodb", {}).get("Keys")
+            keys = self._keys_as_they_came()
         try:
             time = self.created_at.isoformat()
         except DecodeError:
             time = "an unknown time"
         return f"<Change {self.event_name} {keys} at {time}>"
+
+    def _keys_as_they_came(self) -> object:
+        try:
+            return self.record.get("dynamodb", {}).get("Keys")
+        except DecodeError:
+            return "with keys that cannot be read"
 
     def _repr_html_(self) -> str:
         from rxddbstream.model.html import html
@@ -228,4 +253,4 @@ def place_of(change: Change) -> str:
     >>> place_of(Change({"dynamodb": {"SequenceNumber": "100"}}, "shard-1"))
     'change 100 of shard shard-1'
     """
-    return f"change {change.sequence_number} of shard {change.shard_id}"
+    return words_for(change.shard_id, change.sequence_number)

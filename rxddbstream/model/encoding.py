@@ -9,6 +9,24 @@ from typing import Any
 import msgspec
 
 
+def words_of(error: Exception) -> str:
+    """What is wrong with JSON that could not be decoded, without a word of it.
+
+    msgspec steps over text that nobody asks for, and so finds a byte that was broken on its way late.
+
+    >>> try:
+    ...     msgspec.json.decode(b'"caf\\xe9"', type=str)
+    ... except ValueError as error:
+    ...     words_of(error)
+    'a text that is no UTF-8; it was broken on its way, and comes whole when it is read again'
+    """
+    if isinstance(error, UnicodeDecodeError):
+        return "a text that is no UTF-8; it was broken on its way, and comes whole when it is read again"
+    if isinstance(error, RecursionError):
+        return "nested too deep"
+    return f"{error}. The record as it came is in Change.record"
+
+
 def encode(encoder: msgspec.json.Encoder, value: Any) -> bytes:
     """A value as the encoder writes it.
 

@@ -14,13 +14,15 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import ItemsView, Iterator, Mapping, ValuesView
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
 from rxddbstream.errors import DecodeError
-from rxddbstream.model.encoding import encode
+from rxddbstream.model.encoding import encode, words_of
 from rxddbstream.model.values import decode_json_attribute, decode_json_item, decode_value
+
+Place: TypeAlias = tuple[str, str | None]
 
 ABSENT = msgspec.Raw()
 
@@ -155,16 +157,18 @@ class Image(Mapping[str, Any]):
 
     Args:
         item: attribute values as boto3 has them, or their JSON.
+        place: whose it is, for errors: the shard's ID and the change's sequence number.
 
     >>> image = Image({"id": {"S": "o-1"}, "total": {"N": "12.50"}})
     >>> image["total"], "status" in image, image
     (Decimal('12.50'), False, {'id': 'o-1', 'total': Decimal('12.50')})
     """
 
-    __slots__ = ("_decoded", "_item", "_parts")
+    __slots__ = ("_decoded", "_item", "_parts", "_place")
 
-    def __init__(self, item: Mapping[str, Any] | msgspec.Raw) -> None:
+    def __init__(self, item: Mapping[str, Any] | msgspec.Raw, place: Place | None = None) -> None:
         self._item = item
+        self._place = place
         self._parts: Mapping[str, Any] | None = None
         self._decoded: dict[str, Any] = {}
 
@@ -175,10 +179,13 @@ class Image(Mapping[str, Any]):
         if len(decoded) == ONE_BY_ONE and (whole := self._whole()) is not None:
             return whole[name]
         item = self._item
-        if isinstance(item, msgspec.Raw):
-            value = decode_json_attribute(item, name)
-        else:
-            value = decode_value(item[name])
+        try:
+            if isinstance(item, msgspec.Raw):
+                value = decode_json_attribute(item, name)
+            else:
+                value = decode_value(item[name])
+        except DecodeError as error:
+            raise self._placed(error) from error.__cause__
         decoded[name] = value
         return value
 
@@ -214,9 +221,12 @@ class Image(Mapping[str, Any]):
         if self._parts is None:
             try:
                 self._parts = _PARTS.decode(self._item)
-            except msgspec.MsgspecError as error:
-                raise DecodeError(f"not an item: {error}. The record is in Change.record.") from error
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+                raise self._placed(DecodeError(f"not an item: {words_of(error)}.")) from error
         return self._parts
+
+    def _placed(self, error: DecodeError) -> DecodeError:
+        return error if self._place is None else DecodeError(f"{words_for(*self._place)}: {error}")
 
     def _whole(self) -> dict[str, Any] | None:
         """All attributes, decoded; None where that is to be done one by one."""
@@ -238,8 +248,13 @@ class Image(Mapping[str, Any]):
 _PARTS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-def image_of(item: Mapping[str, Any] | msgspec.Raw | None) -> Image | None:
+def image_of(item: Mapping[str, Any] | msgspec.Raw | None, place: Place) -> Image | None:
     """The image of a record's member; None where the record has none, which an empty one is not."""
     if item is None or item is ABSENT or (isinstance(item, msgspec.Raw) and bytes(item) == b"null"):
         return None
-    return Image(item)
+    return Image(item, place)
+
+
+def words_for(shard_id: str, sequence_number: str | None) -> str:
+    """What an error calls a change."""
+    return f"change {sequence_number or ''} of shard {shard_id}"

@@ -25,6 +25,7 @@ from msgspec import UNSET, UnsetType
 from msgspec.structs import astuple
 
 from rxddbstream.errors import DecodeError
+from rxddbstream.model.encoding import words_of
 
 Decode: TypeAlias = Callable[[Any], Any]
 
@@ -52,7 +53,7 @@ def _decoder(blob: Decode) -> Decode:
             raise
         except KeyError:
             raise odd(value) from None  # whose message is a name that may be anything
-        except (ValueError, TypeError, ArithmeticError, AttributeError) as error:
+        except (ValueError, TypeError, ArithmeticError, AttributeError, RecursionError) as error:
             raise odd(value) from error
 
     def odd(value: Any) -> DecodeError:
@@ -189,8 +190,10 @@ def decode_json_attribute(item: bytes | msgspec.Raw, name: str) -> Any:
         if value is not UNSET:
             return _plain(value)
     # A ValueError is of a name that msgspec does not take, a TypeError of a signaling NaN in a set.
-    except (msgspec.MsgspecError, _OddValue, ValueError, TypeError):
+    except (msgspec.MsgspecError, _OddValue, ValueError, TypeError, RecursionError):
         return _decode_json(_any_item(item)[name])  # which says what is wrong with it, or lets it pass
+    if not bytes(item).isascii():
+        _any_item(item)  # a name that was broken is another one
     raise KeyError(name)
 
 
@@ -211,15 +214,15 @@ def decode_json_item(item: bytes | msgspec.Raw) -> dict[str, Any]:
     """
     try:
         return {name: _plain(value) for name, value in _ITEM.decode(item).items()}
-    except (msgspec.MsgspecError, _OddValue, TypeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, _OddValue, TypeError, RecursionError):
         return {name: _decode_json(value) for name, value in _any_item(item).items()}
 
 
 def _any_item(json: bytes | msgspec.Raw) -> dict[str, Any]:
     try:
         return _ANY_ITEM.decode(json)
-    except msgspec.MsgspecError as error:
-        raise DecodeError(f"not an item: {error}. The record as it came is in Change.record.") from error
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise DecodeError(f"not an item: {words_of(error)}.") from error
 
 
 def same(old: Any, new: Any) -> bool:

@@ -56,8 +56,7 @@ def where(pattern: Mapping[str, Any]) -> Callable[[Observable[Change]], Observab
     ...     dops.where({"dynamodb": {"NewImage": {"status": {"S": [{"prefix": "pa"}]}}}})
     ... )
     """
-    matches = compile_pattern(pattern).matches
-    return ops.filter(lambda change: matches(change.record_as_it_came))
+    return ops.filter(compile_pattern(pattern).matches_change)
 
 
 def changed(*paths: Path) -> Callable[[Observable[Change]], Observable[Change]]:

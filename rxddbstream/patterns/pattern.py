@@ -26,6 +26,9 @@ from typing import Any, TypedDict, cast
 
 import msgspec
 
+from rxddbstream.errors import DecodeError
+from rxddbstream.model.change import Change, place_of
+from rxddbstream.model.encoding import words_of
 from rxddbstream.model.record import Members
 from rxddbstream.patterns.rules import Place, Test, rule
 
@@ -85,6 +88,17 @@ class Pattern:
         for part in self._either:
             found |= part.members(path)
         return found
+
+    def matches_change(self, change: Change) -> bool:
+        """Whether it matches a change.
+
+        Raises:
+            DecodeError: what it looks at cannot be decoded.
+        """
+        try:
+            return self.matches(change.record_as_it_came)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise DecodeError(f"{place_of(change)}: not an item: {words_of(error)}.") from error
 
     def matches(self, value: Any) -> bool:
         """Whether it matches a record: as boto3 has it, as JSON has it, or as it came."""

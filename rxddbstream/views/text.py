@@ -13,9 +13,10 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
-from rxddbstream.model.change import Change
+from rxddbstream.errors import DecodeError
+from rxddbstream.model.change import Change, place_of
 from rxddbstream.model.diff import diff_of
-from rxddbstream.model.encoding import encode
+from rxddbstream.model.encoding import encode, words_of
 from rxddbstream.model.record import as_json
 from rxddbstream.model.words import printable
 
@@ -95,7 +96,10 @@ def to_json(change: Change) -> str:
 
 def to_dynamodb_json(change: Change) -> str:
     """The record as one line of JSON, with DynamoDB's types: as the service sends it, and Lambda gets it."""
-    return _without_controls(as_json(change.record_as_it_came).decode())
+    try:
+        return _without_controls(as_json(change.record_as_it_came).decode())
+    except UnicodeDecodeError as error:
+        raise DecodeError(f"{place_of(change)}: not an item: {words_of(error)}.") from error
 
 
 def diff(change: Change) -> Iterator[Line]:

@@ -6,7 +6,10 @@ import base64
 import json
 import logging
 import pickle
+import re
 import tracemalloc
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import boto3
@@ -19,10 +22,13 @@ from hypothesis import strategies as st
 
 from rxddbstream.aws.connect import connect
 from rxddbstream.aws.parser import RecordJSON, accelerated
-from rxddbstream.errors import DecodeError
+from rxddbstream.errors import ConfigurationError, DecodeError
 from rxddbstream.model.change import Change
+from rxddbstream.model.diff import diff_of
 from rxddbstream.model.values import decode_item
+from rxddbstream.patterns.pattern import compile_pattern
 from rxddbstream.testing import SimulatedStream
+from rxddbstream.views.text import to_dynamodb_json
 
 ARN = "arn:aws:dynamodb:eu-west-1:123456789012:table/orders/stream/2026-01-31T12:00:00.000"
 NUMBER = "100000000000000000001"
@@ -303,6 +309,98 @@ def test_a_change_of_json_can_be_pickled(touch: bool) -> None:
     assert other == change
     assert other.keys == {"id": "a"}
     assert pickle.loads(pickle.dumps(change.keys)) == {"id": "a"}
+
+
+# --- a byte that was broken on its way: what is not looked at is not looked into -----------------
+
+WHOLE = json.dumps(
+    {
+        "eventID": "e-1",
+        "eventName": "MODIFY",
+        "dynamodb": {
+            "Keys": {"id": {"S": "o-1"}},
+            "NewImage": {"id": {"S": "o-1"}, "city": {"S": "Köln"}, "lines": {"L": [{"S": "tea"}]}},
+            "OldImage": {"id": {"S": "o-1"}, "city": {"S": "Ulm"}, "tags": {"SS": ["a", "b"]}},
+            "SequenceNumber": NUMBER,
+        },
+    },
+    ensure_ascii=False,
+).encode()
+
+LOOKS: list[Callable[[Change], object]] = [
+    lambda change: dict(change.keys),
+    lambda change: [image and image.get("city") for image in (change.new_image, change.old_image)],
+    lambda change: [image and dict(image) for image in (change.new_image, change.old_image)],
+    lambda change: [image and list(image.items()) for image in (change.new_image, change.old_image)],
+    lambda change: [image and "city" in image for image in (change.new_image, change.old_image)],
+    diff_of,
+    to_dynamodb_json,
+    compile_pattern({"dynamodb": {"NewImage": {"city": {"S": ["Köln"]}}}}).matches_change,
+    lambda change: change.record,
+]
+
+
+@settings(max_examples=300)
+@given(st.integers(0, len(WHOLE) - 1), st.sampled_from([0xFF, 0xC3, 0x80]), st.sampled_from(LOOKS))
+def test_a_byte_that_was_broken_is_told_where_it_is_looked_at_and_by_which_change_has_it(
+    at: int, byte: int, look: Callable[[Change], object]
+) -> None:
+    broken = bytearray(WHOLE)
+    broken[at] = byte
+    try:
+        change = Change(record_of(bytes(broken)), "shard-1")
+    except (ResponseParserError, UnicodeDecodeError):
+        return  # it was found with the page, which is asked for again
+    assert repr(change).startswith("<Change")
+    with suppress(ConfigurationError):  # an image that is not there, for all that one can see
+        try:
+            look(change)
+        except DecodeError as error:
+            told = str(error)
+        else:
+            told = ""
+        assert re.match(f"change {change.sequence_number} of shard shard-1: |$", told)
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_no_text_that_was_broken_is_taken_for_one(look: Callable[[Change], object]) -> None:
+    def broken(old: bytes, new: bytes) -> Change:
+        assert old in WHOLE
+        return Change(record_of(WHOLE.replace(old, new)), "shard-1")
+
+    change = broken(b"o-1", b"o-\xff") if look is LOOKS[0] else broken("Köln".encode(), b"K\xffln")
+    if look is LOOKS[4]:
+        change = broken(b"city", b"c\xffty")
+    with pytest.raises(DecodeError, match=r"change 1.* of shard shard-1: .*(no UTF-8|cannot parse)"):
+        look(change)
+
+
+@pytest.mark.parametrize("name", ["city", "none"])
+def test_an_attribute_is_not_missing_where_a_name_was_broken(name: str) -> None:
+    image = Change(record_of(WHOLE.replace(b"city", b"c\xffty")), "shard-1").new_image
+
+    assert image is not None
+    with pytest.raises(DecodeError, match="no UTF-8"):
+        image[name]
+    with pytest.raises(KeyError):
+        _ = (Change(record_of(WHOLE), "shard-1").new_image or {})["none"]
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_what_is_nested_deeper_than_any_item_is_told_by_the_change_that_has_it(
+    look: Callable[[Change], object],
+) -> None:
+    for depth in range(100, 600, 50):
+        deep = b'{"L": [' * depth + b'{"S": "tea"}' + b"]}" * depth
+        whole = WHOLE.replace(b'{"S": "o-1"}', deep).replace('{"S": "Köln"}'.encode(), deep)
+        try:
+            change = Change(record_of(whole), "shard-1")
+        except RecursionError:
+            assert depth > 300
+            return
+        assert repr(change).startswith("<Change")
+        with suppress(DecodeError):  # msgspec can go deeper than Python's functions
+            look(change)
 
 
 # --- sessions -----------------------------------------------------------------------------------

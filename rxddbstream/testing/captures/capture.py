@@ -22,8 +22,9 @@ from reactivex.scheduler import CurrentThreadScheduler
 from rxddbstream.aws.client import StreamClient
 from rxddbstream.aws.parser import RecordJSON
 from rxddbstream.checkpoints.codec import to_text
-from rxddbstream.errors import CaptureError, ConfigurationError
+from rxddbstream.errors import CaptureError, ConfigurationError, DecodeError
 from rxddbstream.model.change import Change
+from rxddbstream.model.encoding import encode, words_of
 from rxddbstream.model.page import Page
 from rxddbstream.model.position import Latest, Position
 from rxddbstream.model.record import encodable, on_one_line
@@ -203,6 +204,10 @@ class _Writer:
                         f"a change of shard {page.shard_id} has half of a character (a lone surrogate), "
                         f"which the capture {os.fspath(self._path)} cannot hold"
                     ) from error
+                except UnicodeDecodeError as error:
+                    raise DecodeError(
+                        f"a record of shard {page.shard_id} has {words_of(error)}; it cannot be captured"
+                    ) from error
                 self._changes += len(changes)
                 if self._left is not None:
                     self._left -= len(changes)
@@ -245,7 +250,9 @@ class _Writer:
             raise self._failed(error) from error
 
     def _write(self, line: Head | Line) -> None:
-        data = on_one_line(_ENCODER.encode(line)) + b"\n"
+        data = on_one_line(encode(_ENCODER, line)) + b"\n"
+        if not data.isascii():
+            data.decode()  # what is no text could not be replayed
         if self._packer is not None:
             # All of it, so that a crash loses no page that was delivered.
             data = self._packer.compress(data) + self._packer.flush(zlib.Z_SYNC_FLUSH)

@@ -282,6 +282,12 @@ def _numbered_lines(file: BinaryIO, name: str) -> Iterator[tuple[int, bytes]]:
 
 def _decoded(decoder: msgspec.json.Decoder[T], line: bytes, name: str, number: int) -> T:
     try:
+        if not line.isascii():
+            line.decode()  # what stays JSON is not looked into
         return decoder.decode(line)
+    except UnicodeDecodeError as error:
+        raise CaptureUnreadable(
+            f"{name}, line {number}: not a line of a capture: its byte {error.start + 1} is no UTF-8"
+        ) from error
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise CaptureUnreadable(f"{name}, line {number}: not a line of a capture: {error}") from error

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.captures import Seen, clock, replayed
+from support.captures import AsJSON, Seen, clock, replayed
 
 import rxddbstream as rxd
-from rxddbstream.errors import CaptureUnreadable
+from rxddbstream.errors import CaptureUnreadable, DecodeError
 from rxddbstream.testing import SimulatedStream, capture, replay
 from rxddbstream.testing.captures import format
 from rxddbstream.testing.captures.format import LONGEST_LINE, load
@@ -97,6 +100,39 @@ def test_what_is_wrong_is_told_with_its_line(text: str, words: str, file: Path) 
     file.write_text(text)
     with pytest.raises(CaptureUnreadable, match=rf"orders\.jsonl(, |: ){words}"):
         replay(file)
+
+
+def test_a_byte_that_was_broken_is_told_with_its_line(whole: Path, file: Path) -> None:
+    lines = whole.read_bytes().splitlines(keepends=True)
+    number = next(number for number, line in enumerate(lines) if b'"type":"page"' in line)
+    image = lines[number].index(b'"S":"') + 5
+    lines[number] = lines[number][:image] + b"\xff" + lines[number][image + 1 :]
+    file.write_bytes(b"".join(lines))
+
+    with pytest.raises(CaptureUnreadable, match=rf"line {number + 1}: .* its byte {image + 1} is no UTF-8"):
+        load(file)
+
+
+class Broken(AsJSON):
+    """A byte of each image was broken on its way."""
+
+    def get_records(self, **arguments: Any) -> Any:
+        answer = super().get_records(**arguments)
+        for record in answer["Records"]:
+            record.detail.new_image = msgspec.Raw(bytes(record.detail.new_image).replace(b"new", b"n\xffw"))
+        return answer
+
+
+def test_what_could_not_be_replayed_is_not_captured(file: Path) -> None:
+    scheduler = clock()
+    sim = SimulatedStream(scheduler=scheduler)
+    live = Seen(capture(rxd.shards(sim.arn, client=Broken(sim.client)), file), scheduler)
+    sim.put("o-1", status="new")
+    scheduler.advance_by(10)
+
+    assert isinstance(live.end, DecodeError)
+    assert re.fullmatch(r"a record of shard \S+ has a text that is no UTF-8; .*", str(live.end))
+    assert live.items == replayed(file).items == []
 
 
 # A file from elsewhere: a few bytes of it may stand for any number
