@@ -10,6 +10,7 @@ import gc
 import threading
 import weakref
 from concurrent.futures import Future
+from datetime import UTC, datetime
 
 import pytest
 import reactivex
@@ -583,6 +584,8 @@ def test_a_scheduler_that_takes_nothing_ends_the_subscription():
 
 class ByHand:
     """A scheduler whose tasks are run by hand; any thread may add one."""
+
+    now = datetime.now(UTC)
 
     def __init__(self):
         self.tasks = []

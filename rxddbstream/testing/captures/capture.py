@@ -24,7 +24,7 @@ from rxddbstream.aws.parser import RecordJSON
 from rxddbstream.checkpoints.codec import to_text
 from rxddbstream.errors import CaptureError, ConfigurationError, DecodeError
 from rxddbstream.model.change import Change
-from rxddbstream.model.encoding import encode, words_of
+from rxddbstream.model.encoding import words_of
 from rxddbstream.model.page import Page
 from rxddbstream.model.position import Latest, Position
 from rxddbstream.model.record import encodable, on_one_line
@@ -250,7 +250,7 @@ class _Writer:
             raise self._failed(error) from error
 
     def _write(self, line: Head | Line) -> None:
-        data = on_one_line(encode(_ENCODER, line)) + b"\n"
+        data = on_one_line(_ENCODER.encode(line)) + b"\n"
         if not data.isascii():
             data.decode()  # what is no text could not be replayed
         if self._packer is not None:
