@@ -16,6 +16,7 @@ from rxddbstream.aws.client import StreamClient
 from rxddbstream.protocol.beginning import Kept
 from rxddbstream.reading.calls import Calls
 from rxddbstream.reading.discovery import ASK_AGAIN_CEILING, Discovery
+from rxddbstream.reading.earlier import EarlierStreams
 from rxddbstream.reading.events import EventSink
 from rxddbstream.reading.options import ReadOptions
 from rxddbstream.reading.statistics import Counts
@@ -108,6 +109,9 @@ class Opened:
     def load(self, client):
         return Kept()
 
+    def earlier(self, client):
+        return ()
+
     def begin(self, beginning, first, ended):
         self.tell_ended = ended
 
@@ -131,7 +135,9 @@ def test_the_children_of_a_shard_that_ends_while_discovery_hands_on_what_is_read
         clock = SteadyClock(lambda: scheduler.now.timestamp())
         calls = Calls(options.poll, EventSink(None, failed.append), Counts(), clock)
         client = StreamClient(sim.client, sim.arn, lambda: datetime.now(UTC))
-        discovery = Discovery(lambda: client, options, calls, outlet, Observer(on_error=failed.append))
+        observer = Observer(on_error=failed.append)
+        none_before = EarlierStreams(lambda *_: pytest.fail("there is none"), observer)
+        discovery = Discovery(lambda: client, options, calls, outlet, observer, none_before)
         discovery.run(scheduler)
         [root] = outlet.shards
 
