@@ -23,7 +23,7 @@
     │   ├── Throttled                too many calls
     │   ├── ServiceUnavailable       a 5xx answer
     │   ├── ConnectionLost           refused, reset, timed out
-    │   └── MalformedAnswer          an answer that was cut short
+    │   └── MalformedAnswer          an answer that was cut short, or is of another kind
     └── ShardFault                   a read position no longer holds; handled by the library
         ├── IteratorExpired
         ├── IteratorTrimmed
@@ -41,7 +41,7 @@ class StreamError(Exception):
 
 
 class ConfigurationError(StreamError, ValueError):
-    """The call cannot work as it is written; nothing was read."""
+    """The call cannot work as it is written, or as this machine is set up: its certificates, its proxy."""
 
 
 class CredentialsError(StreamError):
@@ -137,7 +137,7 @@ class ConnectionLost(TransientError):
 
 
 class MalformedAnswer(TransientError):
-    """An answer lacks what it must have: botocore turns a body that was cut into an empty one."""
+    """An answer lacks what it must have, or is of another kind: a body that was cut, a proxy's own JSON."""
 
 
 class ShardFault(StreamError):

@@ -7,13 +7,13 @@ https://boto3.amazonaws.com/v1/documentation/api/latest/guide/clients.html#multi
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import botocore.exceptions as botocore_errors
 
+from rxddbstream.aws import answers
 from rxddbstream.aws.errors import explain
 from rxddbstream.errors import (
     AccessDenied,
@@ -26,7 +26,6 @@ from rxddbstream.errors import (
 )
 from rxddbstream.model.messages import Iterator, Records
 from rxddbstream.model.position import After, AtTime, Latest, Position, TrimHorizon
-from rxddbstream.model.record import EncodedRecord
 from rxddbstream.model.shard import Shard
 
 log = logging.getLogger("rxddbstream")
@@ -84,13 +83,17 @@ class StreamClient:
         table = self.arn.rpartition("/stream/")[0].rpartition(":table/")[2]
         doing, arns = f"listing the streams of table {table!r}", []
         arguments: dict[str, Any] = {"TableName": table}
+        asked: set[str] = set()
         try:
             while arguments:
-                answer, _ = self._ask("list_streams", arguments, doing, self._missing_stream)
-                if answer.get("Streams") is None:
-                    raise MalformedAnswer(f"ListStreams answered without a list of the streams of {table!r}")
+                answer, _ = self._ask(
+                    "list_streams", arguments, doing, self._missing_stream, answers.ListStreams
+                )
                 arns += [stream["StreamArn"] for stream in answer["Streams"]]
                 last = answer.get("LastEvaluatedStreamArn")
+                if last in asked:
+                    raise MalformedAnswer(f"{doing}: it leads back to {last}, where it was before")
+                asked.add(last)
                 arguments = arguments | {"ExclusiveStartStreamArn": last} if last else {}
         except (AccessDenied, RequestFailed, StreamNotFound) as error:
             log.warning("a stream that table %r had in between is not looked for: %s", table, error)
@@ -108,30 +111,25 @@ class StreamClient:
             arguments["ExclusiveStartShardId"] = after
         if children_of is not None:
             arguments["ShardFilter"] = {"Type": "CHILD_SHARDS", "ShardId": children_of}
+        doing = f"describing stream {self.arn}"
         answer, answered_at = self._ask(
-            "describe_stream", arguments, f"describing stream {self.arn}", self._missing_stream
+            "describe_stream", arguments, doing, self._missing_stream, answers.DescribeStream
         )
-        try:
-            stream = answer["StreamDescription"]
-            shards = [Shard.from_description(shard) for shard in stream.get("Shards") or ()]
-            keys = tuple(key["AttributeName"] for key in stream.get("KeySchema") or ())
-        except (KeyError, TypeError) as error:
-            raise MalformedAnswer(
-                f"DescribeStream answered without a description of stream {self.arn}"
-            ) from error
+        stream = answer["StreamDescription"]
         return ShardPage(
-            shards=shards,
+            shards=[Shard.from_description(shard) for shard in stream.get("Shards") or ()],
             next_shard_id=stream.get("LastEvaluatedShardId") or None,
             enabled=stream.get("StreamStatus") not in ("DISABLING", "DISABLED"),
             answered_at=answered_at,
-            keys=keys,
+            keys=tuple(key["AttributeName"] for key in stream.get("KeySchema") or ()),
         )
 
     def get_iterator(self, shard_id: str, position: Position) -> Iterator:
         """A shard iterator for a position."""
         arguments = {"StreamArn": self.arn, "ShardId": shard_id, **_iterator_arguments(position)}
+        doing = f"opening shard {shard_id} of {self.arn}"
         answer, answered_at = self._ask(
-            "get_shard_iterator", arguments, f"opening shard {shard_id} of {self.arn}", ShardNotFound
+            "get_shard_iterator", arguments, doing, ShardNotFound, answers.GetShardIterator
         )
         iterator = answer.get("ShardIterator")
         if not iterator:
@@ -141,15 +139,18 @@ class StreamClient:
     def get_records(self, shard_id: str, iterator: str) -> Records:
         """A page of records; up to 1,000 records or 1 MB."""
         arguments = {"ShardIterator": iterator}
-        answer, answered_at = self._ask(
-            "get_records", arguments, f"reading shard {shard_id} of {self.arn}", ShardNotFound
-        )
-        records = answer.get("Records")
-        if records and not _have_places(records):
-            raise DecodeError(
-                f"a record of shard {shard_id} of {self.arn} has no sequence number, a string of digits: "
-                "what answers there is no DynamoDB Streams, or a double that leaves it out"
+        shard = f"shard {shard_id} of {self.arn}"
+        try:
+            answer, answered_at = self._ask(
+                "get_records", arguments, f"reading {shard}", ShardNotFound, answers.GetRecords
             )
+        except MalformedAnswer as error:
+            if answers.is_of_a_record(error):  # which would come again, and again
+                raise DecodeError(f"{error}; a record is not as DynamoDB documents it") from error.__cause__
+            raise
+        records = answer.get("Records")
+        if records:
+            answers.check_records(records, shard)
         return Records(records, answer.get("NextShardIterator"), answered_at)
 
     def _ask(
@@ -158,6 +159,7 @@ class StreamClient:
         arguments: Mapping[str, Any],
         doing: str,
         not_found: Callable[[str], StreamError],
+        kind: type[Any],
     ) -> tuple[Any, datetime]:
         try:
             answer = getattr(self._boto, operation)(**arguments)
@@ -165,6 +167,7 @@ class StreamClient:
             if isinstance(error, botocore_errors.ClientError):
                 self._note_time_of(error.response)
             raise explain(error, doing, not_found) from error
+        answers.check(answer, kind, doing)
         return answer, self._note_time_of(answer)
 
     def _missing_stream(self, message: str) -> StreamNotFound:
@@ -176,25 +179,11 @@ class StreamClient:
     def _note_time_of(self, answer: Any) -> datetime:
         # The service's clock, not ours: it is the one that the changes' times come from.
         headers = (answer.get("ResponseMetadata") or {}).get("HTTPHeaders") or {}
-        try:
-            answered_at = parsedate_to_datetime(headers["date"]).astimezone(UTC)
-        except (KeyError, ValueError):
-            answered_at = self._now()
+        answered_at = answers.date_of(headers.get("date")) or self._now()
         if answered_at != self.answered_at:  # a header has whole seconds: count from the first with this one
             self._noted_at = self._now()
             self.answered_at = answered_at  # last one wins; the threads' answers are close together
         return answered_at
-
-
-def _have_places(records: Sequence[Mapping[str, Any] | EncodedRecord]) -> bool:
-    # Without one there is no going on behind a checkpoint, or after an iterator has expired. For speed,
-    # of records that we decode the last one is looked at alone: it is the one that most often counts.
-    to_check = records[-1:] if isinstance(records[0], EncodedRecord) else records
-    try:
-        numbers = [record.get("dynamodb", {}).get("SequenceNumber", "") for record in to_check]
-        return all(number.isdecimal() for number in numbers)
-    except AttributeError:
-        return False
 
 
 def _iterator_arguments(position: Position) -> dict[str, Any]:

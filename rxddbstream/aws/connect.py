@@ -9,13 +9,13 @@ from typing import Any
 
 from botocore.client import BaseClient
 
+from rxddbstream.aws.answers import DescribeTable, ListStreams, check
 from rxddbstream.aws.client import StreamClient
 from rxddbstream.aws.errors import explain
 from rxddbstream.aws.places import account_of, check_endpoint_of, is_another, is_aws, without_password
 from rxddbstream.aws.session import client_maker
 from rxddbstream.errors import (
     ConfigurationError,
-    MalformedAnswer,
     RequestFailed,
     StreamNotEnabled,
     TableNotFound,
@@ -88,19 +88,21 @@ def table_to_look_up(stream: str) -> str | None:
 
 
 def _latest_stream(dynamodb: Any, stream: str, table: str) -> str:
+    doing = f"looking up table {table!r}"
+
     def ask(name: str) -> Any:
         try:
-            return dynamodb.describe_table(TableName=name)
+            answer = dynamodb.describe_table(TableName=name)
         except Exception as error:
             no_table = _no_table(stream, table, dynamodb)
-            raise explain(error, f"looking up table {table!r}", no_table) from error
+            raise explain(error, doing, no_table) from error
+        check(answer, DescribeTable, doing)
+        return answer
 
     try:
-        description = described(ask, stream, table, dynamodb.meta.endpoint_url).get("Table")
+        description = described(ask, stream, table, dynamodb.meta.endpoint_url)["Table"]
     finally:
         dynamodb.close()
-    if not description:
-        raise MalformedAnswer(f"DescribeTable answered without a description of table {table!r}")
     arn: str | None = description.get("LatestStreamArn")
     enabled = (description.get("StreamSpecification") or {}).get("StreamEnabled")
     if not arn or not enabled:
@@ -140,12 +142,13 @@ def _newest_stream(client: Any, stream: str, table: str) -> str:
 
     It takes a name alone: the client's region is the ARN's, and the answer tells the account.
     """
+    doing = f"looking up table {table!r}"
     try:
-        streams = client.list_streams(TableName=table).get("Streams")
+        answer = client.list_streams(TableName=table)
     except Exception as error:
-        raise explain(error, f"looking up table {table!r}", _no_table(stream, table, client)) from error
-    if streams is None:
-        raise MalformedAnswer(f"ListStreams answered without a list of the streams of table {table!r}")
+        raise explain(error, doing, _no_table(stream, table, client)) from error
+    check(answer, ListStreams, doing)
+    streams = answer["Streams"]
     if not streams:
         advice = how_to_enable_one(table, _options_of(client))
         raise StreamNotEnabled(

@@ -12,11 +12,15 @@ from typing import Any
 import botocore.exceptions as botocore_errors
 from botocore.parsers import ResponseParserError
 
+from rxddbstream.aws.answers import came_through, is_of_an_answer
 from rxddbstream.aws.places import without_password
+from rxddbstream.aws.unreached import CHECK_PROXY, no_answer
 from rxddbstream.errors import (
     AccessDenied,
+    ConfigurationError,
     ConnectionLost,
     CredentialsError,
+    DecodeError,
     IteratorExpired,
     IteratorTrimmed,
     MalformedAnswer,
@@ -62,6 +66,7 @@ _BAD_CREDENTIALS = {
     "SignatureDoesNotMatch",
     "UnrecognizedClientException",
 }
+_PROXY_REFUSES = 407
 _DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"}
 _OF_CREDENTIALS = {
     *("AssumeRole", "AssumeRoleWithSAML", "AssumeRoleWithWebIdentity", "AssumeRoot"),  # STS
@@ -71,6 +76,8 @@ _OF_CREDENTIALS = {
     *("CreateOAuth2Token", "CreateOAuth2TokenWithIAM", "CreateBearerToken"),  # aws login
 }
 """The calls that botocore makes for credentials, which may be in the middle of a call of ours."""
+_CREDENTIALS = ("botocore.credentials", "botocore.tokens")
+_REFUSED_BY_CONTAINER = re.compile(r"non 200 response (4\d\d) from container metadata")
 _NO_SUCH_FILE = (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError)
 _UNREACHED = (
     botocore_errors.HTTPClientError,
@@ -100,6 +107,7 @@ LONGEST = 2000
 
 # Neither can begin anew inside of itself, or a page of many beginnings would take the square of its length.
 _TITLE = re.compile(r"<title>([^<]*)</title>", re.IGNORECASE)
+_OPEN_URL = re.compile(r"://[^\s\"'<>]*\Z")
 _TAG = re.compile(r"<[^<>]*>")
 
 
@@ -117,6 +125,8 @@ def explain(error: Exception, doing: str, not_found: Callable[[str], StreamError
         return _explain_answer(error, doing, not_found)
     words = _shown(str(error))
     message = f"{doing}: {words}"
+    if isinstance(error, DecodeError):  # of the parser of ours
+        return DecodeError(message)
     if isinstance(error, botocore_errors.NoCredentialsError):
         return CredentialsError(
             f"no credentials for {doing}: run 'aws configure' or 'aws sso login', set "
@@ -126,29 +136,52 @@ def explain(error: Exception, doing: str, not_found: Callable[[str], StreamError
         return CredentialsError(f"{_sentence(message)} Complete them in the environment or the profile")
     if isinstance(error, _SIGNED_OUT):
         return CredentialsError(f"{_sentence(message)} {_SIGN_IN}")
-    if _is_of_credential_process(error) or isinstance(error, _NO_SUCH_FILE):
+    if _is_without_credentials(error) or isinstance(error, _NO_SUCH_FILE):
         return no_credentials(error, doing)
+    return _explain_no_answer(error, doing, words)
+
+
+def _explain_no_answer(error: Exception, doing: str, words: str) -> StreamError:
+    message = f"{doing}: {words}"
     if isinstance(error, _GARBLED):
         return MalformedAnswer(message)
-    if isinstance(error, _UNREACHED) or _has_renewed_in_vain(error):
+    if isinstance(error, _UNREACHED):
+        why = no_answer(error)
+        message += why.reason
+        if why.is_permanent:
+            return ConfigurationError(f"{_sentence(message)} {why.advice}")
         return ConnectionLost(message)
-    return RequestFailed(f"{doing}: {type(error).__name__}: {words}")
+    if _has_renewed_in_vain(error):
+        return ConnectionLost(message)
+    named = f"{doing}: {type(error).__name__}: {words}"
+    if is_of_an_answer(error):
+        return MalformedAnswer(named)
+    if came_through(error, *_CREDENTIALS) and not isinstance(error, botocore_errors.BotoCoreError):
+        return no_credentials(error, doing)  # whatever reads another program's output raises
+    return RequestFailed(named)
 
 
 def no_credentials(error: Exception, doing: str) -> CredentialsError:
     """The error for credentials that could not be had, since a file or a program of theirs failed."""
     words = _shown(str(error) if isinstance(error, botocore_errors.BotoCoreError | OSError) else repr(error))
     return CredentialsError(
-        f"no credentials for {doing}: {_sentence(words)} Check the profile's credential_process, and the "
-        f"files that the profile and the AWS_* variables name; {TRY_CREDENTIALS}"
+        f"no credentials for {doing}: {_sentence(words)} Check the profile's credential_process or "
+        "credential_source, and the files and addresses that the profile and the AWS_* variables name; "
+        f"{TRY_CREDENTIALS}"
     )
 
 
-def _is_of_credential_process(error: Exception) -> bool:
-    # boto3 has tried it for minutes before the old ones expire, so that another try would not help.
-    return (
-        isinstance(error, botocore_errors.CredentialRetrievalError)
-        and error.kwargs.get("provider") == "custom-process"
+def _is_without_credentials(error: Exception) -> bool:
+    """Whether nothing gives credentials where they are looked for, rather than not in this moment."""
+    if not isinstance(error, botocore_errors.CredentialRetrievalError):
+        return False
+    if error.kwargs.get("provider") == "custom-process":
+        # boto3 has tried it for minutes before the old ones expire, so that another try would not help.
+        return True
+    text = str(error)
+    refused = _REFUSED_BY_CONTAINER.search(text)
+    return "No credentials found in credential_source" in text or (
+        refused is not None and refused[1] not in ("408", "429")
     )
 
 
@@ -215,6 +248,8 @@ def _explain_answer(
             f"{_sentence(message)} Reading a stream needs dynamodb:DescribeStream, dynamodb:GetShardIterator "
             "and dynamodb:GetRecords on it, and dynamodb:DescribeTable on a table given by its name"
         )
+    if status == _PROXY_REFUSES:
+        return ConfigurationError(f"{_sentence(message)} {CHECK_PROXY}")
     return _passing(error, code, status, message) or RequestFailed(message)
 
 
@@ -228,14 +263,17 @@ def _shown(text: str) -> str:
     >>> _shown('Could not connect to "http://user:secret@localhost:8000/"')
     'Could not connect to "http://...@localhost:8000/"'
     """
-    if len(text) > LONGEST:
-        text = f"{text[: LONGEST - 1]}…"
-    return without_password(text)
+    return without_password(_cut(text, LONGEST))
+
+
+def _cut(text: str, length: int) -> str:
+    # A URL at the cut is left out: it may have a password whose @ is behind it.
+    return text if len(text) <= length else f"{_OPEN_URL.sub('://', text[: length - 1])}…"
 
 
 def _without_markup(text: str) -> str:
     """The title or the text of a page of HTML, as proxies answer it; other text as it is."""
-    text = text[: LONGEST * 4]  # whatever a page has to say, it says it at its top
+    text = _cut(text, LONGEST * 4)  # whatever a page has to say, it says it at its top
     if not text.lstrip().startswith("<"):
         return text
     title = _TITLE.search(text)

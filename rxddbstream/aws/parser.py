@@ -20,6 +20,7 @@ import botocore.session
 import msgspec
 
 from rxddbstream.errors import DecodeError
+from rxddbstream.model.encoding import words_of
 from rxddbstream.model.record import EncodedRecord
 
 
@@ -42,8 +43,14 @@ class _Page(msgspec.Struct):
     NextShardIterator: str | None = None
 
 
+class _Outline(msgspec.Struct):
+    Records: list[msgspec.Raw] | None = None
+    NextShardIterator: str | None = None
+
+
 _JSON = msgspec.json.Encoder()
 _PAGE = msgspec.json.Decoder(_Page)
+_OUTLINE = msgspec.json.Decoder(_Outline)
 _OUTPUT = "GetRecordsOutput"
 
 
@@ -58,8 +65,10 @@ class _Parser:
             return self._usual.parse(response, shape)
         try:
             page = _PAGE.decode(response["body"])
-        except msgspec.ValidationError:  # JSON, but of another kind
-            return self._usual.parse(response, shape)
+        except msgspec.ValidationError as error:  # JSON, but of another kind
+            return self._parse_odd(response, shape, error)
+        except (UnicodeDecodeError, RecursionError) as error:
+            raise botocore.parsers.ResponseParserError(f"the answer has {words_of(error)}") from error
         except msgspec.DecodeError as error:
             if _is_json(response["body"]):  # half a character, which Python's own parser lets through
                 return self._usual.parse(response, shape)
@@ -73,6 +82,17 @@ class _Parser:
         if page.NextShardIterator is not None:
             answer["NextShardIterator"] = page.NextShardIterator
         return answer
+
+    def _parse_odd(self, response: dict[str, Any], shape: Any, reason: msgspec.ValidationError) -> Any:
+        try:
+            _OUTLINE.decode(response["body"])
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise botocore.parsers.ResponseParserError(f"the answer is no page: {words_of(error)}") from error
+        try:
+            return self._usual.parse(response, shape)
+        except Exception as error:
+            # Another call would bring it again. Where it is odd, msgspec says in better words than botocore.
+            raise DecodeError(f"a record is not as DynamoDB documents it: {reason}") from error
 
 
 def _is_json(body: bytes) -> bool:

@@ -58,6 +58,23 @@ def region_to_use(stream: str, given: str | None, session_region: str | None) ->
     return own or given or session_region or region_of(stream)
 
 
+def check_endpoint(url: str) -> None:
+    """Refuse an endpoint that boto3 takes, and could not ask with any call.
+
+    Raises:
+        ConfigurationError: it is one.
+    """
+    shown = without_password(url)
+    if not url.lower().startswith(("http://", "https://")):
+        raise ConfigurationError(f"the endpoint {shown} must begin with http:// or https://")
+    try:
+        port = urlsplit(url).port
+    except ValueError as error:
+        raise ConfigurationError(f"the endpoint {shown}: {error}") from error
+    if port == 0:
+        raise ConfigurationError(f"the endpoint {shown}: nothing listens on port 0")
+
+
 def check_endpoint_of(stream: str, url: object, region: object = None) -> None:
     """Refuse an endpoint, or a client's region, that is not the ARN's.
 

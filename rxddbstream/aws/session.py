@@ -24,7 +24,7 @@ import botocore.exceptions as botocore_errors
 
 from rxddbstream.aws.errors import explain, no_credentials
 from rxddbstream.aws.parser import accelerated
-from rxddbstream.aws.places import check_endpoint_of, region_of, region_to_use, without_user
+from rxddbstream.aws.places import check_endpoint, check_endpoint_of, region_of, region_to_use, without_user
 from rxddbstream.errors import ConfigurationError, RequestFailed, StreamError, StreamNotFound
 
 CONNECT_TIMEOUT = 5.0
@@ -85,6 +85,7 @@ def client_maker(
                 client = create(service, without_user(url))
         except (botocore_errors.BotoCoreError, ValueError) as error:
             raise _misconfigured(error) from error
+        check_endpoint(client.meta.endpoint_url)
         if not is_beside:
             check_endpoint_of(stream, client.meta.endpoint_url)
         return client

@@ -93,7 +93,11 @@ def in_words(error: BaseException) -> str:
 def advice(error: ConnectionLost) -> str:
     """What to check when the service was never reached."""
     from rxddbstream.aws.session import unknown_region
+    from rxddbstream.aws.unreached import no_answer
 
+    known = no_answer(error.__cause__).advice
+    if known:
+        return f"{known[0].lower()}{known[1:]}"
     check = "check --region, --endpoint-url and the network"
     unknown = unknown_region(str(error))
     return f"{unknown} {check.capitalize()}" if unknown else check

@@ -23,8 +23,8 @@ def words_of(error: Exception) -> str:
     if isinstance(error, UnicodeDecodeError):
         return "a text that is no UTF-8; it was broken on its way, and comes whole when it is read again"
     if isinstance(error, RecursionError):
-        return "nested too deep"
-    return f"{error}. The record as it came is in Change.record"
+        return "what is nested too deep"
+    return str(error)
 
 
 def encode(encoder: msgspec.json.Encoder, value: Any) -> bytes:

@@ -28,8 +28,7 @@ ABSENT = msgspec.Raw()
 
 ONE_BY_ONE = 3  # attributes that are decoded alone; whoever asks for more gets all, which is faster
 
-
-_DETAIL = {
+DETAIL = {
     "created_at": "ApproximateCreationDateTime",
     "keys": "Keys",
     "new_image": "NewImage",
@@ -38,7 +37,7 @@ _DETAIL = {
     "size_bytes": "SizeBytes",
     "view_type": "StreamViewType",
 }
-_FIELDS = {
+FIELDS = {
     "event_id": "eventID",
     "event_name": "eventName",
     "event_version": "eventVersion",
@@ -47,9 +46,9 @@ _FIELDS = {
     "detail": "dynamodb",
     "user_identity": "userIdentity",
 }
+"""Their names here and in JSON."""
 
-
-_OURS = {theirs: ours for ours, theirs in (_DETAIL | _FIELDS).items()}
+_OURS = {theirs: ours for ours, theirs in (DETAIL | FIELDS).items()}
 
 
 class Members(msgspec.Struct, gc=False):
@@ -61,7 +60,7 @@ class Members(msgspec.Struct, gc=False):
         return default if value is None or value is ABSENT else value
 
 
-class Detail(Members, gc=False, omit_defaults=True, rename=_DETAIL):
+class Detail(Members, gc=False, omit_defaults=True, rename=DETAIL):
     """A record's member `dynamodb`."""
 
     created_at: float | None = None
@@ -76,7 +75,7 @@ class Detail(Members, gc=False, omit_defaults=True, rename=_DETAIL):
 NO_DETAIL = Detail()
 
 
-class Fields(Members, gc=False, omit_defaults=True, rename=_FIELDS):
+class Fields(Members, gc=False, omit_defaults=True, rename=FIELDS):
     """A record's members."""
 
     event_id: str | None = None
@@ -117,12 +116,12 @@ def encodable(record: Mapping[str, Any] | EncodedRecord) -> Mapping[str, Any] | 
     if isinstance(record, EncodedRecord):
         return record
     detail = record.get("dynamodb") or {}
-    created_at = detail.get(_DETAIL["created_at"])
+    created_at = detail.get(DETAIL["created_at"])
     if not isinstance(created_at, datetime):
         return record
     # One without a zone comes from stand-ins alone, and they mean UTC.
     aware = created_at if created_at.tzinfo else created_at.replace(tzinfo=UTC)
-    return {**record, "dynamodb": {**detail, _DETAIL["created_at"]: aware.timestamp()}}
+    return {**record, "dynamodb": {**detail, DETAIL["created_at"]: aware.timestamp()}}
 
 
 def on_one_line(json: bytes) -> bytes:
@@ -146,7 +145,7 @@ def fields_of(record: Mapping[str, Any]) -> Fields:
         event_id=record.get("eventID"),
         event_name=record.get("eventName"),
         user_identity=record.get("userIdentity"),
-        detail=Detail(**{ours: detail[name] for ours, name in _DETAIL.items() if name in detail}),
+        detail=Detail(**{ours: detail[name] for ours, name in DETAIL.items() if name in detail}),
     )
 
 
@@ -222,7 +221,7 @@ class Image(Mapping[str, Any]):
             try:
                 self._parts = _PARTS.decode(self._item)
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-                raise self._placed(DecodeError(f"not an item: {words_of(error)}.")) from error
+                raise self._placed(DecodeError(f"not an item: {words_of(error)}")) from error
         return self._parts
 
     def _placed(self, error: DecodeError) -> DecodeError:

@@ -222,7 +222,7 @@ def _any_item(json: bytes | msgspec.Raw) -> dict[str, Any]:
     try:
         return _ANY_ITEM.decode(json)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise DecodeError(f"not an item: {words_of(error)}.") from error
+        raise DecodeError(f"not an item: {words_of(error)}") from error
 
 
 def same(old: Any, new: Any) -> bool:

@@ -99,7 +99,7 @@ def to_dynamodb_json(change: Change) -> str:
     try:
         return _without_controls(as_json(change.record_as_it_came).decode())
     except UnicodeDecodeError as error:
-        raise DecodeError(f"{place_of(change)}: not an item: {words_of(error)}.") from error
+        raise DecodeError(f"{place_of(change)}: not an item: {words_of(error)}") from error
 
 
 def diff(change: Change) -> Iterator[Line]:

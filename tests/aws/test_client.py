@@ -207,6 +207,10 @@ def test_the_time_of_an_answer_is_the_services(call: Callable[[StreamClient], An
         {"HTTPHeaders": {}},
         {"HTTPHeaders": {"date": "soon"}},
         {"HTTPHeaders": {"date": ""}},
+        {"HTTPHeaders": {"date": None}},
+        {"HTTPHeaders": {"date": "Fri, 31 Dec 9999 23:59:59 -1200"}},
+        {"HTTPHeaders": {"date": "Fri, 31 Dec 9999 23:59:59 GMT"}},
+        {"HTTPHeaders": {"date": "Thu, 01 Jan 1970 00:00:00 GMT"}},
     ],
 )
 def test_without_a_date_header_it_is_ours(metadata: Any) -> None:
@@ -237,7 +241,7 @@ def test_the_date_header_of_a_real_answer_is_read() -> None:
 
 @pytest.mark.parametrize("answer", [{}, {"StreamDescription": {"Shards": [{"ParentShardId": "p"}]}}])
 def test_a_listing_that_was_cut_is_malformed(answer: dict[str, Any]) -> None:
-    with pytest.raises(MalformedAnswer, match=f"without a description of stream {ARN}"):
+    with pytest.raises(MalformedAnswer, match=f"describing stream {ARN}: not an answer to that: .* missing"):
         client_of(answer)[0].list_shards()
 
 
@@ -403,6 +407,13 @@ def test_all_streams_of_a_table_are_listed_page_by_page() -> None:
     assert StreamClient(Paged(*arns), ARN, our_time).streams_of_table() == arns
 
 
+def test_a_list_of_streams_that_leads_back_is_malformed() -> None:
+    client, _ = client_of({"Streams": [{"StreamArn": ARN}], "LastEvaluatedStreamArn": ARN})
+
+    with pytest.raises(MalformedAnswer, match="leads back"):
+        client.streams_of_table()
+
+
 @pytest.mark.parametrize("code", ["AccessDeniedException", "ResourceNotFoundException"])
 def test_where_streams_may_not_be_listed_that_is_logged(code: str, caplog: pytest.LogCaptureFixture) -> None:
     client, _ = client_of(botocore_errors.ClientError({"Error": {"Code": code}}, "ListStreams"))
@@ -412,5 +423,5 @@ def test_where_streams_may_not_be_listed_that_is_logged(code: str, caplog: pytes
 
 
 def test_streams_that_an_answer_lacks_are_asked_for_again() -> None:
-    with pytest.raises(MalformedAnswer, match="without a list of the streams of 'orders'"):
+    with pytest.raises(MalformedAnswer, match="listing the streams of table 'orders': not an answer"):
         client_of({})[0].streams_of_table()

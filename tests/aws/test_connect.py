@@ -326,6 +326,7 @@ def test_connecting_takes_nothing_but_the_stream_by_position() -> None:
         ("[profile p]\ncredential_process=/etc/passwd\n", CredentialsError),
         ("[profile p]\ncredential_process=/bin/echo nonsense\n", CredentialsError),
         ("[profile p]\ncredential_process=/bin/echo [1]\n", CredentialsError),
+        ("[profile p]\nrole_arn=arn:aws:iam::1:role/x\ncredential_source=Environment\n", CredentialsError),
         ("[[nonsense", ConfigurationError),
     ],
 )

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import ssl
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import botocore.exceptions as botocore_errors
 import botocore.session
 import pytest
-from botocore.credentials import RefreshableCredentials
+import urllib3.exceptions as urllib3_errors
+from botocore.credentials import ProcessProvider, RefreshableCredentials
 from botocore.parsers import ResponseParserError, create_parser
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rxddbstream.aws.errors import LONGEST, explain
 from rxddbstream.errors import (
     AccessDenied,
+    ConfigurationError,
     ConnectionLost,
     CredentialsError,
     IteratorExpired,
@@ -37,6 +43,10 @@ def answered(code: str, status: int = 400, message: str = "the reason") -> Strea
         "GetRecords",
     )
     return explain(error, DOING, ShardNotFound)
+
+
+def metadata_error(said: str) -> str:
+    return f"Error retrieving metadata: Received {said}"
 
 
 def failed(error: Exception) -> StreamError:
@@ -418,6 +428,139 @@ def test_a_credential_process_or_a_file_that_fails_is_not_the_networks_fault(err
     assert "network" not in str(explained)
 
 
+@pytest.mark.parametrize(
+    ("provider", "said", "is_permanent"),
+    [
+        ("Environment", "No credentials found in credential_source referenced in profile x", True),
+        ("Ec2InstanceMetadata", "No credentials found in credential_source referenced in profile x", True),
+        ("container-role", metadata_error("non 200 response 403 from container metadata: denied"), True),
+        ("container-role", metadata_error("non 200 response 404 from container metadata: "), True),
+        ("container-role", metadata_error("non 200 response 429 from container metadata: "), False),
+        ("container-role", metadata_error("non 200 response 500 from container metadata: 403"), False),
+        ("container-role", metadata_error("error when attempting to retrieve container metadata: x"), False),
+        ("iam-role", "Credential refresh failed, response did not contain: access_key", False),
+    ],
+)
+def test_credentials_that_nothing_gives_are_not_asked_for_again(
+    provider: str, said: str, is_permanent: bool
+) -> None:
+    explained = failed(botocore_errors.CredentialRetrievalError(provider=provider, error_msg=said))
+
+    assert type(explained) is (CredentialsError if is_permanent else ConnectionLost)
+    assert said.rstrip(".") in str(explained)
+    assert ("aws sts get-caller-identity" in str(explained)) is is_permanent
+
+
+def expiring() -> dict[str, str]:
+    return {
+        "access_key": "a",
+        "secret_key": "b",
+        "token": "c",
+        "expiry_time": datetime.now(UTC).isoformat(),
+    }
+
+
+@pytest.mark.parametrize("output", ["oops", "null", "[1]", '{"Version": 1}', b"\xff"])
+def test_what_a_program_prints_when_credentials_are_renewed_is_no_refusal_of_the_service(
+    output: str | bytes, tmp_path: Path
+) -> None:
+    file = tmp_path / "printed"
+    file.write_bytes(output if isinstance(output, bytes) else output.encode())
+    provider = ProcessProvider("p", dict)
+    credentials = RefreshableCredentials.create_from_metadata(
+        expiring(), lambda: provider._retrieve_credentials_using(f"cat {file}"), "custom-process"
+    )
+    with pytest.raises(Exception) as raised:  # noqa: PT011 - of many kinds
+        credentials.get_frozen_credentials()
+
+    explained = failed(raised.value)  # type: ignore[arg-type]
+
+    assert type(explained) is CredentialsError
+    assert str(explained).startswith(f"no credentials for {DOING}: ")
+
+
+# What stands between
+
+
+def within(*errors: Exception) -> Exception:
+    """An error inside of others, as urllib3 has them."""
+    inner = errors[-1]
+    for outer in reversed(errors[:-1]):
+        outer.args = (*outer.args, inner)
+        inner = outer
+    return inner
+
+
+def of_tls(*errors: Exception) -> Exception:
+    return botocore_errors.SSLError(endpoint_url="https://there", error=within(*errors))
+
+
+def of_proxy(*errors: Exception) -> Exception:
+    return botocore_errors.ProxyConnectionError(proxy_url="http://proxy:3128", error=within(*errors))
+
+
+def of_http(error: Exception) -> Exception:
+    return botocore_errors.HTTPClientError(error=error)
+
+
+def refused_by_proxy(status: str) -> Exception:
+    return of_proxy(
+        urllib3_errors.ProxyError(
+            "Unable to connect to proxy", OSError(f"Tunnel connection failed: {status}")
+        )
+    )
+
+
+DISTRUST = ssl.SSLCertVerificationError(1, "[SSL: CERTIFICATE_VERIFY_FAILED] self-signed certificate")
+
+
+@pytest.mark.parametrize(
+    ("error", "is_permanent", "words"),
+    [
+        (of_tls(urllib3_errors.SSLError(), DISTRUST), True, "AWS_CA_BUNDLE, or ca_bundle"),
+        (
+            of_tls(urllib3_errors.SSLError(), ssl.SSLError(1, "[SSL: UNEXPECTED_EOF]")),
+            False,
+            "UNEXPECTED_EOF",
+        ),
+        (
+            of_tls(urllib3_errors.SSLError(), FileNotFoundError(2, "No such file or directory")),
+            True,
+            "AWS_CA_BUNDLE names /no/where.pem",
+        ),
+        (
+            of_tls(urllib3_errors.SSLError(), ssl.SSLError(136, "[X509: NO_CERTIFICATE_OR_CRL_FOUND]")),
+            True,
+            "AWS_CA_BUNDLE names /no/where.pem",
+        ),
+        (refused_by_proxy("407 Proxy Authentication Required"), True, "which answers 407 Proxy Auth"),
+        (refused_by_proxy("403 Forbidden"), True, "HTTPS_PROXY"),
+        (refused_by_proxy("429 Too Many Requests"), False, "which answers 429"),
+        (refused_by_proxy("503 Service Unavailable"), False, "which answers 503"),
+        (of_proxy(urllib3_errors.ProxyError("Unable", ConnectionRefusedError(111))), False, "proxy:3128"),
+        (of_http(urllib3_errors.URLSchemeUnknown("ftp")), True, "Check the endpoint's URL"),
+        (of_http(urllib3_errors.LocationParseError("http://x:99999")), True, "Check the endpoint's URL"),
+    ],
+)
+def test_a_setting_that_cannot_work_is_told_and_what_may_pass_is_tried_again(
+    error: Exception, is_permanent: bool, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_CA_BUNDLE", "/no/where.pem")
+
+    explained = failed(error)
+
+    assert type(explained) is (ConfigurationError if is_permanent else ConnectionLost)
+    assert str(explained).startswith(f"{DOING}: ")
+    assert words in str(explained)
+
+
+def test_a_proxy_that_wants_a_password_answers_http_itself() -> None:
+    error = answered("407", 407, "<title>Proxy Authentication Required</title>")
+
+    assert type(error) is ConfigurationError
+    assert "HTTPS_PROXY" in str(error)
+
+
 # What a page or a message from elsewhere can do
 
 
@@ -435,6 +578,20 @@ def test_a_page_of_any_length_is_read_in_no_time_and_told_in_a_few_words(piece: 
 def test_a_message_of_any_length_is_cut(message: str) -> None:
     for error in (answered("Whatever", message=message), failed(ValueError(message))):
         assert len(str(error)) < LONGEST + 200
+
+
+@given(st.integers(0, LONGEST * 5), st.sampled_from(["", "<b>", "<title>"]), st.integers(0, 3000))
+def test_no_password_is_shown_wherever_a_text_is_cut(before: int, markup: str, after: int) -> None:
+    said = f"{markup}{'x' * before} http://user:hunter2-hunter2@proxy:3128/{'x' * after}"
+
+    assert "hunter" not in str(answered("BadGateway", 502, said))
+
+
+@pytest.mark.parametrize("tags", [LONGEST * 4 - 20, LONGEST * 4 - 30])
+def test_no_password_is_shown_of_a_page_that_is_mostly_markup(tags: int) -> None:
+    page = f"{'<b>' * (tags // 3)}http://user:hunter2-hunter2-hunter2@proxy:3128/"
+
+    assert "hunter" not in str(answered("BadGateway", 502, page))
 
 
 def test_an_error_shows_no_password_of_an_endpoint() -> None:

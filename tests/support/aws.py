@@ -47,7 +47,9 @@ def client_of(answer: Any) -> tuple[StreamClient, Double]:
     return StreamClient(double, ARN, our_time), double
 
 
-class _Raw(io.BytesIO):
+class Raw(io.BytesIO):
+    """The body of an answer."""
+
     def stream(self, **_: Any) -> Iterator[bytes]:
         yield self.read()
 
@@ -62,7 +64,7 @@ def client_over_http(status: int, body: bytes | str, boto: Any = None, **headers
     raw = body.encode() if isinstance(body, str) else body
 
     def answer(request: Any, **_: Any) -> AWSResponse:
-        return AWSResponse(request.url, status, {"Date": DATE, **headers}, _Raw(raw))
+        return AWSResponse(request.url, status, {"Date": DATE, **headers}, Raw(raw))
 
     boto.meta.events.register("before-send.dynamodb-streams", answer)
     return StreamClient(boto, ARN, our_time)

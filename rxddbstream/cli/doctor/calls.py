@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from rxddbstream.aws.errors import explain
+from rxddbstream.aws.unreached import no_answer
 from rxddbstream.cli.doctor.finding import Finding, Place, grant, on_one_line
 from rxddbstream.errors import (
     AccessDenied,
@@ -74,6 +75,8 @@ class Calls:
         text = f"{operation} fails: {_reason(cause, message)}"
         if isinstance(error, Throttled):
             advice = "Run it again in a moment: somebody else makes as many calls as there may be"
+        elif known := no_answer(cause).advice:
+            advice = known
         elif isinstance(error, ConnectionLost):
             advice = "Run it again; if that does not help, check the network, a proxy and --endpoint-url"
         elif isinstance(error, TransientError):

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import botocore.exceptions as botocore_errors
 
+from rxddbstream.aws.answers import date_of
 from rxddbstream.aws.connect import described, how_to_enable_one, is_being_deleted
 from rxddbstream.aws.places import is_another, is_aws, without_password
 from rxddbstream.aws.session import unknown_region
+from rxddbstream.aws.unreached import no_answer
 from rxddbstream.cli.doctor.calls import Calls
 from rxddbstream.cli.doctor.finding import Finding, Place, on_one_line, resource_of_table
 from rxddbstream.errors import RequestFailed, StreamError, TableNotFound
@@ -74,9 +75,8 @@ def check_endpoint(
 
 def check_clock(reached: Reached) -> Finding:
     """How far this machine's clock is off."""
-    try:
-        there = parsedate_to_datetime(reached.date or "").astimezone(UTC)
-    except ValueError:
+    there = date_of(reached.date)
+    if there is None:
         return Finding("skip", "clock", "the answer has no time in it")
     # The header has whole seconds, rounded down.
     ahead = reached.at - (there + timedelta(seconds=0.5))
@@ -157,15 +157,10 @@ def _is_another(url: str, how: str) -> Finding:
 
 
 def _unreached(error: Exception, url: str) -> Finding:
-    text = f"{url} cannot be reached: {on_one_line(error)}"
-    if isinstance(error, botocore_errors.SSLError):
-        advice = (
-            "Check the certificate; one of your own is named by AWS_CA_BUNDLE, or ca_bundle in the profile. "
-            "A stand-in on this machine is mostly an http:// one"
-        )
-    elif isinstance(error, botocore_errors.ProxyConnectionError):
-        advice = "Check HTTPS_PROXY and HTTP_PROXY; NO_PROXY names what is reached without them"
-    else:
+    why = no_answer(error)
+    text = f"{url} cannot be reached: {on_one_line(error)}{why.reason}"
+    advice = why.advice
+    if not advice:
         unknown = unknown_region(url)
         check = "Check --region, --endpoint-url, AWS_ENDPOINT_URL, the network and a proxy"
         advice = f"{unknown} {check}" if unknown else check
