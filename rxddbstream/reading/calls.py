@@ -11,7 +11,7 @@ from datetime import datetime
 from functools import partial
 from typing import NamedTuple, TypeVar
 
-from rxddbstream.aws.client import StreamClient
+from rxddbstream.aws.client import ShardPage, StreamClient
 from rxddbstream.errors import (
     IteratorExpired,
     IteratorTrimmed,
@@ -60,6 +60,37 @@ class Listing(NamedTuple):
     now: float
 
 
+class Pages:
+    """Asks for the pages of one listing after the other.
+
+    Args:
+        client: the stream.
+    """
+
+    def __init__(self, client: StreamClient) -> None:
+        self._client = client
+        self._asked: set[str] = set()
+
+    def page(self, after: str | None = None) -> ShardPage:
+        """A page; one without `after` begins anew.
+
+        Raises:
+            MalformedAnswer: it leads back to where the listing was before, and so would never end.
+            StreamError: it cannot be asked for.
+        """
+        if after is None:
+            self._asked.clear()
+        else:
+            self._asked.add(after)
+        page = self._client.list_shards(after=after)
+        if page.next_shard_id in self._asked:
+            raise MalformedAnswer(
+                f"the listing of stream {self._client.arn} leads back to shard {page.next_shard_id}, where "
+                "it was before: what answers there does not know ExclusiveStartShardId"
+            )
+        return page
+
+
 class Calls:
     """Makes the calls of one discovery.
 
@@ -99,13 +130,14 @@ class Calls:
 
     def list_all(self) -> Generator[Wait, None, Listing]:
         """List all shards, ten pages a second."""
-        page = yield from self.until_answered(self.client.list_shards)
+        pages = Pages(self.client)
+        page = yield from self.until_answered(pages.page)
         listing, calls = Listing(list(page.shards), page.answered_at, self.now()), 1
         while page.next_shard_id is not None:
             if calls % LISTING_BURST == 0:
                 yield Wait(1.0)
             after = page.next_shard_id
-            page = yield from self.until_answered(partial(self.client.list_shards, after=after))
+            page = yield from self.until_answered(partial(pages.page, after))
             calls += 1
             listing.shards.extend(page.shards)
         self.enabled = page.enabled
@@ -139,6 +171,7 @@ class ShardCalls:
 
     def __init__(self, client: StreamClient, shard_id: str, counts: Counts) -> None:
         self._client = client
+        self._pages = Pages(client)
         self._shard_id = shard_id
         self._counts = counts
         self._refusals = 0  # in a row; an iterator that is made may still be refused when it is used
@@ -184,6 +217,6 @@ class ShardCalls:
                 self._counts.answered(records.records or ())
                 return records
             case LookUp(after):
-                page = self._client.list_shards(after=after)
+                page = self._pages.page(after)
                 found = next((shard for shard in page.shards if shard.id == self._shard_id), None)
                 return Listed(found, page.next_shard_id)

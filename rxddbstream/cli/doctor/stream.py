@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from rxddbstream.aws.answers import DescribeStream, check
 from rxddbstream.cli.doctor.calls import Calls
 from rxddbstream.cli.doctor.finding import Finding, Place, resource_of_stream
 from rxddbstream.errors import RequestFailed, StreamError, StreamNotFound
@@ -132,21 +133,24 @@ def _describe(
 ) -> tuple[dict[str, Any], list[Shard]]:
     shards: list[Shard] = []
     more: dict[str, str] = {}
+    asked: set[str] = set()
     while True:
         answer = calls.ask(client, "describe_stream", StreamNotFound, StreamArn=arn, **more)
         shards += _shards_of(answer)
         description: dict[str, Any] = answer["StreamDescription"]
-        if not description.get("LastEvaluatedShardId"):
+        after = description.get("LastEvaluatedShardId")
+        if not after:
             return description, shards
-        more = {"ExclusiveStartShardId": description["LastEvaluatedShardId"]}
+        if after in asked:
+            raise RequestFailed(f"its listing leads back to shard {after}, where it was before")
+        asked.add(after)
+        more = {"ExclusiveStartShardId": after}
         sleep(LISTING_PAUSE)
 
 
 def _shards_of(answer: Any) -> list[Shard]:
-    try:
-        return [Shard.from_description(shard) for shard in answer["StreamDescription"].get("Shards") or ()]
-    except (KeyError, TypeError) as error:
-        raise RequestFailed("DescribeStream answers without a description") from error
+    check(answer, DescribeStream, "DescribeStream")
+    return [Shard.from_description(shard) for shard in answer["StreamDescription"].get("Shards") or ()]
 
 
 def _cost(calls: float) -> str:

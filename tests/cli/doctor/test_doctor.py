@@ -527,6 +527,13 @@ def test_an_answer_that_is_none() -> None:
     assert states(findings) == {"stream": "fail", **after("stream")}
 
 
+def test_a_listing_that_leads_back() -> None:
+    description = {"StreamDescription": {"StreamStatus": "ENABLED", "LastEvaluatedShardId": "s-1"}}
+    finding = Service(refusals={"describe_stream": description}).findings()["stream"]
+
+    assert (finding.state, "leads back to shard s-1" in finding.text) == ("fail", True)
+
+
 # What the service knows
 
 
