@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from itertools import pairwise
 
 import hypothesis.strategies as st
 from hypothesis import given, settings
@@ -114,3 +115,17 @@ def test_a_busy_shard_is_kept_up_with_over_short_runs(empty: int, every: float) 
         read_at - change.timestamp for read_at, change in zip(reader.times, reader.changes, strict=True)
     )
     assert waited[len(waited) // 2] <= 0.25 * (empty + 1)
+
+
+def test_an_idle_shard_is_asked_as_the_documentation_says() -> None:
+    scheduler = TestScheduler()
+    sim = SimulatedStream(scheduler=scheduler)
+    read(sim, scheduler, start="latest")
+    asked: list[float] = []
+    for step in range(1, 45 * 8):
+        before = sim.calls["GetRecords"]
+        scheduler.advance_to(step / 8)
+        asked += [step / 8] * (sim.calls["GetRecords"] - before)
+
+    waits = [then - first for first, then in pairwise(asked)]
+    assert waits[:26] == [0.25] * 8 + [0.5] * 4 + [1.0] * 4 + [2.0] * 4 + [4.0] * 4 + [5.0] * 2
