@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from base64 import b64encode
-from collections.abc import Callable, Collection
+from base64 import b64decode
+from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +53,10 @@ def chosen(source: Observable[Change], args: argparse.Namespace) -> Observable[C
     """Those of the changes that `add_choosing`'s options let through.
 
     Raises:
-        ConfigurationError: the pattern is none.
+        ConfigurationError: the pattern is none, or a key has two values.
+
+    Errors at on_error:
+        ConfigurationError: the table's key has another name, or is of another type.
     """
     from reactivex import operators as ops
 
@@ -62,10 +66,10 @@ def chosen(source: Observable[Change], args: argparse.Namespace) -> Observable[C
     if args.pattern is not None:
         try:
             pattern = json.loads(args.pattern)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ConfigurationError(f"--pattern is not JSON: {error}") from error
         source = source.pipe(ops.do_action(_Missed(pattern)))  # before others have taken out what has it
-    for name, value in args.keys or ():
+    for name, value in _keys(args):
         source = source.pipe(ops.filter(_has_key(name, value)))
     if args.events:
         source = source.pipe(ops.filter(_is_event(frozenset(args.events))))
@@ -81,9 +85,20 @@ def check_keys(args: argparse.Namespace, keys: Collection[str]) -> None:
     Raises:
         ConfigurationError: the table's key has another name.
     """
-    for name, value in args.keys or ():
+    for name, value in _keys(args):
         if keys and name not in keys:
             raise _not_the_key(name, value, keys)
+
+
+def _keys(args: argparse.Namespace) -> Iterator[tuple[str, str]]:
+    values: dict[str, str] = {}
+    for name, value in args.keys or ():
+        if values.setdefault(name, value) != value:
+            raise ConfigurationError(
+                f"--key {name}={value}: no item has {name}={values[name]} as well; leave one of them out, or "
+                "read both with --pattern"
+            )
+    yield from values.items()
 
 
 def _not_the_key(name: str, value: str, keys: Collection[str]) -> ConfigurationError:
@@ -141,15 +156,32 @@ def _has_key(name: str, value: str) -> Callable[[Change], bool]:
         keys = change.keys
         if name not in keys:
             raise _not_the_key(name, value, keys)
-        return _is(keys[name], value)
+        key = keys[name]
+        kind = type(key)
+        if kind not in wanted:  # once: a table's keys are all of one type
+            wanted[kind] = _as_key(name, value, kind)
+        return bool(key == wanted[kind])
 
+    wanted: dict[type[Any], Any] = {}
     return has_key
 
 
-def _is(key: Any, text: str) -> bool:
-    if isinstance(key, Decimal):
-        try:
-            return key == Decimal(text)
-        except InvalidOperation:
-            return False
-    return bool((b64encode(key).decode() if isinstance(key, bytes) else key) == text)
+def _as_key(name: str, text: str, kind: type[Any]) -> Any:
+    """A text as a key of this type.
+
+    Raises:
+        ConfigurationError: it stands for none.
+    """
+    if kind is Decimal:
+        with suppress(InvalidOperation):
+            number = Decimal(text)
+            if number.is_finite():
+                return number
+        raise ConfigurationError(f"--key {name}={text}: the table's key {name} is a number")
+    if kind is bytes:
+        with suppress(ValueError):
+            return b64decode(text, validate=True)
+        raise ConfigurationError(
+            f"--key {name}={text}: the table's key {name} is binary: write it in Base64, as -o json shows it"
+        )
+    return text

@@ -104,6 +104,7 @@ def _query(text: str, names: list[str]) -> Callable[[Change], str]:
     import msgspec
     from jmespath import exceptions
 
+    from rxddbstream.model.change import place_of
     from rxddbstream.views.text import json_text, to_dynamodb_json, to_json
 
     to_text = {"json": to_json, "dynamodb-json": to_dynamodb_json}
@@ -116,8 +117,9 @@ def _query(text: str, names: list[str]) -> Callable[[Change], str]:
     decode = msgspec.json.Decoder(float_hook=_number).decode
 
     def found(change: Change) -> str:
+        looked_at = decode(to_text[names[0]](change))
         try:
-            return json_text(query.search(decode(to_text[names[0]](change))))
+            return json_text(query.search(looked_at))
         except exceptions.JMESPathTypeError as error:  # a function of something else
             # Its own text has the value in it, which is an item's.
             raise ConfigurationError(
@@ -126,6 +128,11 @@ def _query(text: str, names: list[str]) -> Callable[[Change], str]:
             ) from None
         except exceptions.JMESPathError as error:
             raise ConfigurationError(f"--query: {' '.join(str(error).split())}") from error
+        except Exception as error:
+            # Its functions look at a type or two, and what they then do raises what it likes.
+            raise ConfigurationError(
+                f"--query cannot work with the values of {place_of(change)}: {type(error).__name__}"
+            ) from error
 
     return found
 

@@ -35,6 +35,13 @@ from rxddbstream.patterns.rules import Place, Test, rule
 _MISSING: Any = object()
 _JSON = msgspec.json.Decoder()
 
+DEEPEST = 200
+"""How deep a pattern may be. An item has 32 levels, each of which is two in JSON.
+
+https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
+"""
+TOO_DEEP = "it is nested deeper than any record"
+
 
 def compile_pattern(pattern: Mapping[str, Any]) -> Pattern:
     """Compile a pattern, or the filter criteria of a Lambda trigger: `{"Filters": [{"Pattern": "..."}]}`.
@@ -49,9 +56,12 @@ def compile_pattern(pattern: Mapping[str, Any]) -> Pattern:
     False
     """
     place = Place()
-    if isinstance(pattern, Mapping) and set(pattern) == {"Filters"}:
-        return Pattern((), _filters(pattern["Filters"], place.note(".Filters")))
-    return _object(pattern, place)
+    try:
+        if isinstance(pattern, Mapping) and set(pattern) == {"Filters"}:
+            return Pattern((), _filters(pattern["Filters"], place.note(".Filters")))
+        return _object(pattern, place)
+    except RecursionError:
+        raise place.error(TOO_DEEP) from None
 
 
 class Pattern:
@@ -98,7 +108,7 @@ class Pattern:
         try:
             return self.matches(change.record_as_it_came)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise DecodeError(f"{place_of(change)}: not an item: {words_of(error)}.") from error
+            raise DecodeError(f"{place_of(change)}: not an item: {words_of(error)}") from error
 
     def matches(self, value: Any) -> bool:
         """Whether it matches a record: as boto3 has it, as JSON has it, or as it came."""
@@ -233,6 +243,8 @@ def _merged(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
 def _object(pattern: Any, place: Place) -> Pattern:
     if not isinstance(pattern, Mapping):
         raise place.error(f"expected an object, not {pattern!r}")
+    if place.depth > DEEPEST:
+        raise Place().error(TOO_DEEP)
     if not pattern:
         raise place.error("an empty object is not allowed; name what is to match")
     members: list[tuple[str, Pattern | _Rules]] = []

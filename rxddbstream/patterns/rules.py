@@ -27,18 +27,20 @@ class Place(NamedTuple):
     Attributes:
         names: the members that lead to what it is about in a record.
         text: how to say where it is in the pattern.
+        depth: how many steps lead there.
     """
 
     names: tuple[str, ...] = ()
     text: str = ""
+    depth: int = 0
 
     def into(self, name: str) -> Place:
         """The place of a member."""
-        return Place((*self.names, name), f"{self.text}.{name}")
+        return Place((*self.names, name), f"{self.text}.{name}", self.depth + 1)
 
     def note(self, text: str) -> Place:
         """Deeper in the pattern, and at the same place in a record."""
-        return Place(self.names, self.text + text)
+        return Place(self.names, self.text + text, self.depth + 1)
 
     def error(self, problem: str) -> ConfigurationError:
         """The error that says what is wrong here."""

@@ -100,11 +100,16 @@ class Template(Formatter):
             value = text
         if isinstance(value, Decimal) and format_spec and format_spec[-1] not in "eEfFgGn%":
             format_spec += "f"  # else 0.0000001 is 1E-7
-        has_own = isinstance(value, int | Decimal | datetime) and not isinstance(value, bool)
+        # With "c" a number would be a character, of whatever sort.
+        has_own = (
+            isinstance(value, int | Decimal | datetime)
+            and not isinstance(value, bool)
+            and (isinstance(value, datetime) or not format_spec.endswith("c"))
+        )
         for each in (value, text) if has_own else (text,):
             try:
                 return format(each, format_spec) if format_spec else text
-            except ValueError:
+            except (ValueError, OverflowError):
                 pass
         return text
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -315,6 +316,42 @@ def test_a_query_that_fits_no_change(lines: Callable[..., list[str]]) -> None:
     assert "secret" not in str(raised.value)
 
 
+ODD_QUERIES = [
+    "contains(new_image.a, `5`)",
+    "contains(new_image.a, `null`)",
+    "sum(new_image.l)",
+    "max(new_image.l)",
+    "sort(new_image.l)",
+    "join(', ', new_image.l)",
+    "avg(new_image.l)",
+    "&new_image.a",
+    "sort_by(new_image.l, &a)",
+    "to_number(new_image.a)",
+    "abs(new_image.long)",
+    "ceil(new_image.long)",
+    "new_image.l[::0]",
+]
+
+
+@pytest.mark.parametrize("query", ODD_QUERIES)
+def test_a_query_that_cannot_work_with_a_value_tells_none(
+    query: str, lines: Callable[..., list[str]]
+) -> None:
+    item = {
+        "a": {"S": "secret"},
+        "l": {"L": [{"S": "secret"}, {"N": "1.23456789012345678901"}]},
+        "long": {"N": "9" * 38},
+    }
+    try:
+        lines(change(NewImage=item), "--query", query)
+    except ConfigurationError as error:
+        told = str(error)
+    else:
+        told = "--query"
+    assert told.startswith("--query")
+    assert "secret" not in told
+
+
 # --- choosing -----------------------------------------------------------------------------------
 
 
@@ -343,10 +380,34 @@ def test_keys() -> None:
     assert chosen_of(two, "--key", "PK=user#1") == [0, 1]
     assert chosen_of(two, "--key", "PK=user#1", "--key", "SK=2.0") == [1]
     assert chosen_of(two, "--key", "PK=a=b") == [2]
-    assert chosen_of(two, "--key", "SK=two") == []
+    assert chosen_of(two, "--key", "SK=2", "--key", "SK=2") == [1, 2]
     assert chosen_of(keyed({"id": {"B": b"\x00\xff"}}), "--key", "id=AP8=") == [0]
     with pytest.raises(ConfigurationError, match="--key id=1: the table's key is PK and SK"):
         chosen_of(two, "--key", "id=1")
+
+
+@pytest.mark.parametrize(
+    ("value", "text", "words"),
+    [
+        ({"N": "1"}, "o-1", "the table's key id is a number"),
+        ({"N": "1"}, "nan", "the table's key id is a number"),
+        ({"N": "1"}, "Infinity", "the table's key id is a number"),
+        ({"N": "1"}, "", "the table's key id is a number"),
+        ({"B": b"\x00\xff"}, "not base64!", "the table's key id is binary: write it in Base64"),
+        ({"B": b"\x00\xff"}, "AP8", "the table's key id is binary: write it in Base64"),
+        ({"B": b"\x00\xff"}, "ÄÖ==", "the table's key id is binary: write it in Base64"),
+    ],
+)
+def test_a_key_of_another_type_is_told_with_the_first_change(
+    value: dict[str, Any], text: str, words: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(f"--key id={text}: {words}")):
+        chosen_of([change("INSERT", Keys={"id": value})], "--key", f"id={text}", "--event", "REMOVE")
+
+
+def test_two_values_for_a_key_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match="--key id=2: no item has id=1 as well"):
+        chosen_of([], "--key", "id=1", "--key", "id=2")
 
 
 def test_a_key_of_another_name_is_told_with_the_first_change_whatever_it_did() -> None:
@@ -399,6 +460,12 @@ def test_patterns() -> None:
     ):
         with pytest.raises(ConfigurationError, match=words):
             chosen_of(changes, "--pattern", pattern_text)
+
+
+@pytest.mark.parametrize("pattern_text", ["[" * 5000, '{"a":' * 5000, '{"a":' * 900 + "1" + "}" * 900])
+def test_a_pattern_that_is_nested_too_deep_is_wrong_usage(pattern_text: str) -> None:
+    with pytest.raises(ConfigurationError):
+        chosen_of([], "--pattern", pattern_text)
 
 
 @pytest.mark.parametrize(

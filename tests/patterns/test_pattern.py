@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import operator
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -330,6 +330,49 @@ def test_what_is_no_pattern_is_said_at_once(pattern: Any, where: str, what: str)
     assert isinstance(raised.value, StreamError)
     assert f"{where}: " in str(raised.value)
     assert what in str(raised.value)
+
+
+def in_objects(depth: int) -> Any:
+    pattern: Any = {"a": ["b"]}
+    for _ in range(depth):
+        pattern = {"a": pattern}
+    return pattern
+
+
+def in_alternatives(depth: int) -> Any:
+    pattern: Any = {"a": ["b"]}
+    for _ in range(depth):
+        pattern = {"$or": [pattern, {"c": ["d"]}]}
+    return pattern
+
+
+def in_lists(depth: int) -> Any:
+    pattern: Any = []
+    for _ in range(depth):
+        pattern = [pattern]
+    return {"a": pattern}
+
+
+@pytest.mark.parametrize("depth", [300, 900, 100_000])
+@pytest.mark.parametrize("nested", [in_objects, in_alternatives, in_lists])
+def test_what_is_nested_deeper_than_any_record_is_said_at_once(
+    nested: Callable[[int], Any], depth: int
+) -> None:
+    with pytest.raises(ConfigurationError, match="filter pattern cannot work"):
+        compile_pattern(nested(depth))
+
+
+@pytest.mark.parametrize("text", ["[" * 5000, '{"a":' * 5000])
+def test_the_text_of_a_filter_that_is_nested_too_deep_is_said_at_once(text: str) -> None:
+    with pytest.raises(ConfigurationError, match="it is nested deeper than any record"):
+        compile_pattern({"Filters": [{"Pattern": text}]})
+
+
+@pytest.mark.parametrize("nested", [in_objects, in_alternatives])
+def test_what_is_as_deep_as_a_record_can_be_works(nested: Callable[[int], Any]) -> None:
+    pattern = compile_pattern(nested(70))
+    assert pattern.members()
+    assert not pattern.matches({"a": {"a": "b"}, "c": "e"}) or nested is in_alternatives
 
 
 @pytest.mark.parametrize(

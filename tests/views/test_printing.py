@@ -23,6 +23,7 @@ from rxddbstream.model.change import Change
 from rxddbstream.model.encoding import encode
 from rxddbstream.views.observers import print_change_record, print_json, print_summary
 from rxddbstream.views.printing import put
+from rxddbstream.views.template import Template
 
 ENCODINGS = ["ascii", "cp1252", "utf-8", "latin-1", "shift_jis"]
 NASTY = ["\x1b]0;owned\x07", "\x1b[2J", "\x9b2J", "\r\n", "\x7f", "\x00", "\u2028", "\ud83d", "😀", "é", "€"]
@@ -108,6 +109,16 @@ def test_a_number_that_is_none_of_dynamodbs_does_not_make_a_line_of_millions_of_
 ) -> None:
     for options in (["-ps"], ["-o", "diff"], ["-o", "template={keys} {new_image} {new_image:.2f}"]):
         assert len("".join(printed("utf-8", partial(printer(*options), change)))) < 100_000
+
+
+@pytest.mark.parametrize("size", [27, 155, 0xD800, 5_000_000, 10**30, -1])
+@pytest.mark.parametrize("spec", ["c", "5c", "<8c", "x", "d", ",", "e", "n", "s", ".2f", "%"])
+def test_a_number_in_a_template_is_no_character(spec: str, size: int) -> None:
+    change = Change({"eventName": "INSERT", "dynamodb": {"SizeBytes": size}}, "shard-1")
+    line = Template(f"{{size_bytes:{spec}}}").line(change)
+
+    assert line.isprintable()
+    assert any(digit in line for digit in "0123456789")
 
 
 def test_a_number_in_a_template_has_no_millions_of_digits() -> None:
