@@ -24,6 +24,7 @@ from rxddbstream.model.change import Change, place_of
 from rxddbstream.model.page import Page
 from rxddbstream.model.position import Position
 from rxddbstream.model.shard import Shard
+from rxddbstream.reading.readers import Readers
 from rxddbstream.scheduling.caller import CallerScheduler
 from rxddbstream.scheduling.pool import TimerPoolScheduler
 
@@ -35,10 +36,10 @@ class ShardStream(Guarded[Change]):
 
     It completes when the shard was read to its end. The shards that continue it are emitted after
     that; they are not, if the subscription is disposed before. An error that its subscriber does not take,
-    having no `on_error`, ends the stream of shards.
+    having no `on_error`, ends the stream of shards. That one may be disposed before: the shard is read on.
 
     Args:
-        unhandled: is told of such an error.
+        readers: who reads the shards of this subscription; None where they are merged.
         keeps_checkpoints: whether it makes a difference when a change is done.
 
     Attributes:
@@ -54,7 +55,7 @@ class ShardStream(Guarded[Change]):
         position: Position,
         pages: Observable[Page],
         client: StreamClient,
-        unhandled: Callable[[Any], None] | None = None,
+        readers: Readers | None = None,
         *,
         keeps_checkpoints: bool = False,
     ) -> None:
@@ -64,16 +65,27 @@ class ShardStream(Guarded[Change]):
         self.position = position
         self.pages = pages
         self.client = client
-        self._unhandled = unhandled
+        self._readers = readers
 
     def _subscribe_core(
         self, observer: abc.ObserverBase[Change], scheduler: abc.SchedulerBase | None = None
     ) -> abc.DisposableBase:
-        delivery = _Delivery(observer, scheduler, unhandled=self._unhandled)
-        subscription = self.pages.subscribe(
-            delivery.deliver, delivery.fail, delivery.complete, scheduler=scheduler
-        )
-        return CompositeDisposable(Disposable(delivery.stop), subscription)
+        readers = self._readers
+        delivery = _Delivery(observer, scheduler, readers=readers)
+        if readers is not None:
+            readers.enter(delivery)
+        try:
+            subscription = self.pages.subscribe(
+                delivery.deliver, delivery.fail, delivery.complete, scheduler=scheduler
+            )
+        except BaseException:
+            if readers is not None:
+                readers.leave(delivery)
+            raise
+        ends = CompositeDisposable(Disposable(delivery.stop), subscription)
+        if readers is not None:
+            ends.add(Disposable(partial(readers.leave, delivery)))
+        return ends
 
     def __repr__(self) -> str:
         return f"<ShardStream {self.shard.id} from {self.position}>"
@@ -113,17 +125,18 @@ class _Delivery:
         observer: abc.ObserverBase[Change],
         given: abc.SchedulerBase | None,
         polls: abc.SchedulerBase | None = None,
-        unhandled: Callable[[Any], None] | None = None,
+        readers: Readers | None = None,
     ) -> None:
         self._observer: Any = observer  # RxPY's, which knows whether it has stopped
-        self._unhandled = unhandled
+        self._unhandled = readers.unhandled if readers is not None else None
         self._caller = given if isinstance(given, CallerScheduler) else None  # on whose thread it is observed
         polls = polls or (self._caller.pool if self._caller else given)
         # Re-entrant: an observer may dispose, and so complete or stop, from inside on_next.
         self._lock = threading.RLock()
         self._stopped = self._is_handing_on = False
-        self._last_error: ConfigurationError | None = None  # to be told by whoever has the lock
-        self._scheduler = polls if isinstance(polls, TimerPoolScheduler) else None
+        self._last_error: BaseException | None = None  # to be told by whoever has the lock
+        # Of a shutdown, `Readers` tells all of its own.
+        self._scheduler = polls if isinstance(polls, TimerPoolScheduler) and readers is None else None
         self._opener = threading.get_ident()
         self._opened = threading.Event()
         # The trampoline runs this after the outermost subscribe; see `Observable.subscribe`.
@@ -221,9 +234,18 @@ class _Delivery:
         if self._scheduler.serves_one:
             self.stop()  # whose end it is
             return
+        self.break_off(ConfigurationError("the scheduler was shut down while it was reading the stream"))
+
+    def break_off(self, error: BaseException) -> None:
         # Nothing more can be read. Whoever delivers tells so when on_next has returned: we need not wait.
-        self._last_error = ConfigurationError("the scheduler was shut down while it was reading the stream")
+        self._last_error = error
         self._opened.set()
+        if self._caller is not None:
+            self._caller.post(self._fail_unless_delivering)
+        else:
+            self._fail_unless_delivering()
+
+    def _fail_unless_delivering(self) -> None:
         if self._lock.acquire(blocking=False):
             try:
                 if not self._is_handing_on:  # by this very thread, whose on_next has not returned

@@ -28,6 +28,7 @@ from rxddbstream.reading.events import EventSink
 from rxddbstream.reading.options import ReadOptions
 from rxddbstream.reading.polling import pages
 from rxddbstream.reading.progress import Progress
+from rxddbstream.reading.readers import Readers
 from rxddbstream.reading.subscription import Subscription, report
 from rxddbstream.reading.turns import Turns
 
@@ -101,7 +102,8 @@ class LocalOutlet:
         events: is told of what happens beside the data.
         turns: where the shards are polled.
         writing: a scheduler that nobody's code can delay, for writing checkpoints.
-        observer: gets the shards.
+        readers: get the shards.
+        over: called when the last of them has left, and the last checkpoint is written.
         subscriber: the outermost subscriber.
         follows_another: whether the table had a stream before that this consumer has read.
     """
@@ -113,7 +115,8 @@ class LocalOutlet:
         events: EventSink,
         turns: Turns,
         writing: abc.SchedulerBase,
-        observer: abc.ObserverBase[ShardStream],
+        readers: Readers,
+        over: Callable[[], object],
         subscriber: Subscriber,
         *,
         follows_another: bool = False,
@@ -123,7 +126,8 @@ class LocalOutlet:
         self._events = events
         self._turns = turns
         self._writing = writing
-        self._observer = observer
+        self._readers = readers
+        self._over = over
         self._loading: Writer | None = None
         self._writer: Writer | None = None  # once it has loaded
         self._closed = self._completed = False
@@ -166,7 +170,7 @@ class LocalOutlet:
             emitted=lambda: self._progress.emitted,
             scheduler=self._writing,
             emit=self._events.emit,
-            on_failure=self._observer.on_error,
+            on_failure=self._readers.on_error,
         )
         kept = writer.load()
         if self._follows_another and kept.start is None:
@@ -175,7 +179,7 @@ class LocalOutlet:
         self._progress.resume(kept)
         self._writer = writer
         if self._closed:  # meanwhile, when there was none to close
-            self.close()
+            self._end()
         return kept
 
     def begin(self, beginning: Beginning, first: Kept, ended: Ended) -> None:
@@ -203,13 +207,13 @@ class LocalOutlet:
         self._progress.opened(ready, self._subscription.beginning, self._client.answered_at)
         for each in ready:
             found = pages(self._subscription, each)
-            self._observer.on_next(
+            self._readers.on_next(
                 ShardStream(
                     each.shard,
                     each.position,
                     found,
                     self._client,
-                    self._observer.on_error,
+                    self._readers,
                     keeps_checkpoints=self._writer is not None,
                 )
             )
@@ -235,12 +239,16 @@ class LocalOutlet:
         self._progress.all_read()
 
     def close(self) -> None:
+        self._readers.close(self._end)
+
+    def _end(self) -> None:
         # RxPY disposes right after on_completed; futures, or another thread, may have changes in hand still.
         self._closed = True
         if self._writer is not None and self._completed and not self._subscriber.is_through:
             self._writer.when_released(self._close_writer)
         else:
             self._close_writer()
+        self._over()
 
     def _subscriber_is_through(self) -> None:
         if self._closed:
@@ -260,4 +268,4 @@ class LocalOutlet:
 
     def failed(self, error: BaseException) -> None:
         """See `ShardListener`."""
-        self._observer.on_error(error)  # type: ignore[arg-type]
+        self._readers.on_error(error)

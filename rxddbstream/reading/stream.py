@@ -22,6 +22,7 @@ from rxddbstream.checkpoints.guard import Guarded, Subscriber
 from rxddbstream.checkpoints.store import CheckpointStore
 from rxddbstream.errors import ConfigurationError
 from rxddbstream.model.change import Change
+from rxddbstream.model.origin import nothing
 from rxddbstream.model.position import Start
 from rxddbstream.protocol.pacing import Poll
 from rxddbstream.reading.calls import Calls
@@ -32,9 +33,11 @@ from rxddbstream.reading.events import EventObserver, EventSink
 from rxddbstream.reading.options import Connection, OnGap, ReadOptions
 from rxddbstream.reading.outlet import LocalOutlet
 from rxddbstream.reading.progress import Progress
+from rxddbstream.reading.readers import Readers
 from rxddbstream.reading.statistics import Counts, Statistics
 from rxddbstream.reading.turns import Turns
 from rxddbstream.scheduling.caller import CallerScheduler, Posting
+from rxddbstream.scheduling.calling import call_each
 from rxddbstream.scheduling.clock import SteadyClock
 from rxddbstream.scheduling.pool import TimerPoolScheduler
 
@@ -158,6 +161,9 @@ def shards(
     subscribe to every shard that is emitted, at once, or its descendants will not come. The error of a
     shard whose subscriber has no `on_error` ends the whole.
 
+    Disposing it ends the stream of shards. Those that are subscribed to are read on, as groups are, until
+    they end or are disposed, too; the threads, and the checkpoints, are there until then.
+
     The arguments are those of `changes`.
 
     >>> from reactivex import operators as ops
@@ -165,7 +171,7 @@ def shards(
     """
     options = ReadOptions(start, follow, checkpoints, on_gap, events, poll or Poll(), scheduler)
     where = Connection(stream, client, session, region_name, profile_name, endpoint_url)
-    return shards_of(where.open, options)
+    return shards_of(where.open, options, apart=True)
 
 
 def merged(source: Stream[ShardStream]) -> Stream[Change]:
@@ -175,13 +181,14 @@ def merged(source: Stream[ShardStream]) -> Stream[Change]:
 
 
 def shards_of(
-    find: Callable[[Callable[[], datetime]], StreamClient], options: ReadOptions
+    find: Callable[[Callable[[], datetime]], StreamClient], options: ReadOptions, *, apart: bool = False
 ) -> Stream[ShardStream]:
     """The shards of whatever stream each subscription finds.
 
     Args:
         find: finds the stream, given a function that tells the time of the subscription's scheduler.
         options: how it is read.
+        apart: whether people subscribe to each shard, rather than to all of them as one stream.
     """
     counts = Counts()
 
@@ -193,14 +200,14 @@ def shards_of(
         polls = options.scheduler or given
         if polls is not None:
             _refuse_unusable(polls)
-            return _discover(find, options, counts, polls, observer)
+            return _discover(find, options, counts, polls, observer, nothing, apart=apart)
         own = TimerPoolScheduler()
+        own.serves_one = True
         try:
-            subscription = _discover(find, options, counts, own, observer)
+            return _discover(find, options, counts, own, observer, own.shutdown, apart=apart)
         except BaseException:
             own.shutdown()
             raise
-        return CompositeDisposable(subscription, Disposable(own.shutdown))
 
     return Stream(subscribe, counts, options.checkpoints is not None, options.scheduler)
 
@@ -217,37 +224,57 @@ def _discover(
     counts: Counts,
     polls: abc.SchedulerBase,
     observer: abc.ObserverBase[ShardStream],
+    over: Callable[[], object],
+    *,
+    apart: bool,
 ) -> abc.DisposableBase:
-    """Make a subscription out of its parts, and begin."""
+    """Make a subscription out of its parts, and begin.
+
+    Args:
+        over: called at the very end, when nobody reads a shard any more.
+    """
     # A slow observer holds up polls, and discovery at the end; checkpoints must be written on.
     control = getattr(polls, "control", polls)
     writing = getattr(polls, "writing", polls)
     clock = SteadyClock(lambda: polls.now.timestamp())
-    events = EventSink(options.events, observer.on_error)
+    readers = Readers(observer, polls)
+    if apart:
+        readers.watch_shutdown()
+    events = EventSink(options.events, readers.on_error)
     turns = Turns(options.poll, polls, clock)
     subscriber = Subscriber.current()
 
     def read(
         find: Callable[[], StreamClient],
         options: ReadOptions,
-        observer: abc.ObserverBase[ShardStream],
+        readers: Readers,
+        over: Callable[[], object] = nothing,
         follows_another: bool = False,
     ) -> Reading:
         progress = Progress(counts, options.alignment, keeps_checkpoints=options.checkpoints is not None)
+        end = partial(call_each, [progress.end, over])
         outlet = LocalOutlet(
-            options, progress, events, turns, writing, observer, subscriber, follows_another=follows_another
+            options,
+            progress,
+            events,
+            turns,
+            writing,
+            readers,
+            end,
+            subscriber,
+            follows_another=follows_another,
         )
 
         def read_to_end(client: StreamClient, observer: abc.ObserverBase[ShardStream]) -> Reading:
             bounded = replace(options, follow=False, until=None)
-            reading = read(lambda: client, bounded, observer, outlet.follows_another(client.arn))
+            those = Readers(observer, polls, within=readers)
+            reading = read(lambda: client, bounded, those, follows_another=outlet.follows_another(client.arn))
             over = CompositeDisposable(reading.subscription, Disposable(lambda: counts.follow(progress)))
             return reading._replace(subscription=over)
 
         calls = Calls(options.poll, events, counts, clock)
-        earlier = EarlierStreams(read_to_end, observer)
-        discovery = Discovery(find, options, calls, outlet, observer, earlier)
-        over = CompositeDisposable(discovery.run(control), Disposable(progress.end))
-        return Reading(over, lambda: outlet.kept, lambda: outlet.is_all_done)
+        earlier = EarlierStreams(read_to_end, readers)
+        discovery = Discovery(find, options, calls, outlet, readers, earlier)
+        return Reading(discovery.run(control), lambda: outlet.kept, lambda: outlet.is_all_done)
 
-    return read(partial(find, lambda: polls.now), options, observer).subscription
+    return read(partial(find, lambda: polls.now), options, readers, over).subscription
