@@ -19,9 +19,8 @@ from reactivex import Observable, abc
 from reactivex import operators as ops
 from reactivex.disposable import SerialDisposable
 
-from rxddbstream.checkpoints.acknowledgement import current
 from rxddbstream.checkpoints.guard import Stage, keeps_checkpoints
-from rxddbstream.checkpoints.holding import defer
+from rxddbstream.checkpoints.holding import defer, defer_for_ever
 from rxddbstream.checkpoints.observing import taker
 from rxddbstream.errors import ConfigurationError, HeldTooLate
 from rxddbstream.model.times import Seconds
@@ -219,9 +218,7 @@ def _put(queue: BoundedQueue[T], element: T) -> None:
         queue.put(element)
     except HeldTooLate as error:
         # Not raised, since on a timer's thread nobody would hear of it. The loop will end with it.
-        delivery = current()
-        if delivery is not None:
-            delivery.defer()  # for ever
+        defer_for_ever()
         queue.end(error)
 
 

@@ -310,8 +310,8 @@ def test_the_last_one_before_a_dispose(sim, scheduler):
 
 def test_what_waits_in_a_queue(sim, scheduler):
     """So do `dops.observe_on`, `rxd.iterate` and `rxd.aiterate` with what waits in their queues, whatever it
-    is: they hold the change that was being delivered when it came, the changes of a list, those of a
-    window."""
+    is: they hold the change that was being delivered when it came, the changes of a list, also where the list
+    was mapped to something else, those of a window."""
     store, seen = rxd.MemoryCheckpoints(), []
     names = of_three(sim, scheduler, store).pipe(ops.map(lambda change: change.keys["id"]))
     other_thread = TestScheduler()  # which has not come to it yet

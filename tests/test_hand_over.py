@@ -56,6 +56,7 @@ ELEMENTS = {
     "some": (ops.filter(lambda change: number_of(change) % 3), ops.map(number_of)),
     "lists": (ops.buffer_with_count(3),),
     "lists of numbers": (dops.hold(), ops.buffer_with_count(3), dops.release(), ops.map(numbers_in)),
+    "mapped lists": (ops.buffer_with_count(3), ops.map(numbers_in)),
     "nested lists": (ops.buffer_with_count(2), ops.buffer_with_count(2)),
     "pairs": (ops.pairwise(), ops.map(list)),
     "windows": (dops.fold_window(dops.tumbling(5), seed=list, fold=appended),),
@@ -74,7 +75,7 @@ ELEMENTS = {
 }
 
 
-NEED_A_HOLD = ("lists", "nested lists", "pairs")
+NEED_A_HOLD = ("lists", "mapped lists", "nested lists", "pairs")
 
 
 def by_iterate(source, work, _):
@@ -174,7 +175,14 @@ def test_what_the_loop_came_back_from_is_done(name):
 
 
 @pytest.mark.parametrize(
-    "operators", [(ops.buffer_with_count(100),), (ops.delay(0.01),)], ids=["list", "late"]
+    "operators",
+    [
+        (ops.buffer_with_count(100),),
+        (ops.buffer_with_count(100), ops.map(len)),
+        (ops.buffer_with_count(100), ops.map(len), dops.observe_on(EventLoopScheduler())),
+        (ops.delay(0.01),),
+    ],
+    ids=["list", "mapped list", "mapped list in another thread", "late"],
 )
 def test_what_was_kept_as_done_before_it_was_handed_over_ends_in_an_error(operators):
     sim, kept = SimulatedStream(), threading.Event()
@@ -201,6 +209,26 @@ def test_what_was_kept_as_done_before_it_was_handed_over_ends_in_an_error(operat
     with pytest.raises(HeldTooLate, match=r"put hold\(\) before"):
         list(elements)
     writer.join()
+
+
+def test_a_moving_window_stands_for_the_change_that_is_new_in_it():
+    # The others have had an element of their own, and may be kept as done.
+    sim, seen = SimulatedStream(), []
+    source = rxd.changes(
+        sim.arn,
+        client=sim.client,
+        start="trim_horizon",
+        checkpoints=rxd.MemoryCheckpoints(period=0.001, count=1),
+        poll=QUICK,
+    )
+    last_three = ops.scan(lambda last, change: [*last[-2:], change], [])
+    sim.put("item", n=1)
+    for length in rxd.iterate(source.pipe(last_three, ops.map(len))):
+        seen.append(length)
+        if len(seen) == 10:
+            break
+        sim.put("item", n=1)
+    assert seen == [1, 2, *[3] * 8]
 
 
 @pytest.mark.parametrize("loop", [by_iterate, by_aiterate])

@@ -21,8 +21,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from reactivex import Observable, abc
 from reactivex.disposable import CompositeDisposable, Disposable
 
-from rxddbstream.checkpoints.acknowledgement import current
+from rxddbstream.checkpoints.acknowledgement import current, delivering
+from rxddbstream.checkpoints.holding import Listed
 from rxddbstream.checkpoints.observing import taker_unless_known
+from rxddbstream.errors import HeldTooLate
 from rxddbstream.scheduling.calling import call_each
 
 T = TypeVar("T")
@@ -141,6 +143,7 @@ class Guard(abc.ObserverBase[T]):
         self._lock = threading.Lock()
         self._deferred: list[Callable[[], None]] = []
         self._is_disposed = False
+        self._last_list: list[Any] = []
         self.on_error = observer.on_error  # type: ignore[method-assign]
         self.on_completed = observer.on_completed  # type: ignore[method-assign]
 
@@ -150,7 +153,12 @@ class Guard(abc.ObserverBase[T]):
         return bool(self._observer.is_stopped)
 
     def on_next(self, value: T) -> None:
-        self._observer.on_next(value)
+        if isinstance(value, list) and (delivery := current()) is not None:  # of a buffer
+            before, self._last_list = self._last_list, value
+            with delivering(Listed(value, before, delivery)):
+                self._observer.on_next(value)
+        else:
+            self._observer.on_next(value)
         if self._observer.is_stopped:
             self.drop()
 
@@ -159,7 +167,10 @@ class Guard(abc.ObserverBase[T]):
         delivery = current()
         if delivery is None:
             return
-        deferred = delivery.defer()
+        try:
+            deferred = delivery.defer()
+        except HeldTooLate:  # a buffer without a hold: what it had was done when it came there
+            return
         with self._lock:
             if not self._is_disposed:
                 self._deferred.append(deferred)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
-from rxddbstream.checkpoints.acknowledgement import current
+from rxddbstream.checkpoints.acknowledgement import Delivery, current
 from rxddbstream.errors import HeldTooLate
 from rxddbstream.model.change import Change, place_of
 
@@ -41,8 +41,53 @@ def defer(element: Any, *, must_know: bool = False) -> Callable[[], None]:
         HeldTooLate: one of its changes counts as done already; or nobody knows which changes it stands for.
     """
     delivery = current()
+    return _deferred(element, _changes_in(element), delivery, must_know=must_know)
+
+
+class Listed:
+    """The delivery of a list: it stands for all changes in it, also where it is mapped to something else.
+
+    Those that were in the list before it, as in a moving window, have had an element of their own.
+
+    Args:
+        changes: the list.
+        before: the one before it.
+        delivery: of the change with which it came.
+
+    Attributes:
+        delivery: that.
+    """
+
+    def __init__(self, changes: list[Any], before: list[Any], delivery: Delivery) -> None:
+        self._changes = changes
+        self._before = before
+        self.delivery = delivery
+
+    def defer(self) -> Callable[[], None]:
+        """See `Delivery`.
+
+        Raises:
+            HeldTooLate: one of the changes counts as done already.
+        """
+        before = {id(change) for change in _changes_in(self._before)}
+        new = [change for change in _changes_in(self._changes) if id(change) not in before]
+        return _deferred(self._changes, new, self.delivery)
+
+
+def defer_for_ever() -> None:
+    """What is being delivered is never acknowledged: it could not be held."""
+    delivery = current()
+    while isinstance(delivery, Listed):
+        delivery = delivery.delivery
+    if delivery is not None:
+        delivery.defer()
+
+
+def _deferred(
+    element: Any, changes: Iterable[Change], delivery: Delivery | None, *, must_know: bool = False
+) -> Callable[[], None]:
     through: list[Callable[[], None]] = []
-    for change in _changes_in(element):
+    for change in changes:
         origin = change.origin
         if origin is None or (origin is delivery and origin.current is change):
             continue
