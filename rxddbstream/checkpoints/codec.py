@@ -17,7 +17,7 @@ by a greater one never moves backwards, and need not know what the texts mean.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from rxddbstream.model.position import After, AtTime, Latest, Position, TrimHorizon
@@ -58,6 +58,15 @@ def to_texts(kept: Kept) -> dict[str, str]:
     if kept.seen is not None:
         texts[SEEN] = to_text(AtTime(kept.seen))
     return texts
+
+
+def no_longer_emitted(keys: Iterable[str], windows: Mapping[str, float]) -> list[str]:
+    """Of the keys of texts, those of window operators of which nothing is kept any more.
+
+    >>> no_longer_emitted(["*emitted a", "*emitted b", "shard-1"], {"a": 60.0})
+    ['*emitted b']
+    """
+    return [key for key in keys if key.startswith(_EMITTED) and key.removeprefix(_EMITTED) not in windows]
 
 
 def from_texts(texts: Mapping[str, str]) -> Kept:

@@ -42,6 +42,8 @@ class Frontier(Origin):
 
     __slots__ = ("_ended", "_held", "_kept", "_lock", "_released", "_start", "_stopped_at", "_when_released")
 
+    is_kept = True
+
     def __init__(self, start: Position, event_time: EventTime | None = None) -> None:
         super().__init__(event_time)
         self._start = start

@@ -51,7 +51,7 @@ class CheckpointStore(Protocol):
         """Keep these texts, each only where it is greater than the one that is there."""
 
     def forget(self, stream: str, shard_ids: Collection[str]) -> None:
-        """Drop the texts of shards that the service no longer has."""
+        """Drop the texts of shards that the service no longer has, and others that were saved."""
 
     def close(self, stream: str) -> None:
         """Let others use the store for this stream; called once for each `load`."""

@@ -21,7 +21,7 @@ from typing import TypeVar
 from reactivex import abc
 from reactivex.disposable import MultipleAssignmentDisposable
 
-from rxddbstream.checkpoints.codec import SEEN, SHARD_END, from_texts, to_texts
+from rxddbstream.checkpoints.codec import SEEN, SHARD_END, from_texts, no_longer_emitted, to_texts
 from rxddbstream.checkpoints.frontier import Frontier
 from rxddbstream.checkpoints.store import CheckpointStore, InUseHere
 from rxddbstream.errors import CheckpointError, CheckpointUnreadable, StreamError, TransientError
@@ -207,14 +207,16 @@ class Writer:
         self._save(Kept(shards={shard_id: None}))
 
     def forget(self, shard_ids: Collection[str]) -> None:
-        """Drop what is kept of shards that the service no longer has."""
-        gone = [shard_id for shard_id in shard_ids if shard_id in self._texts or shard_id in self._batch]
+        """Drop what is kept of shards that the service no longer has, and of windows that are forgotten."""
+        kept = self._texts.keys() | self._batch.keys()
+        gone = [shard_id for shard_id in shard_ids if shard_id in kept]
+        gone += no_longer_emitted(kept, self._emitted())
         if gone:
             with self._turn():
                 self._call(self._store.forget, self._stream, gone)
-                for shard_id in gone:
-                    self._texts.pop(shard_id, None)
-                    self._batch.pop(shard_id, None)
+                for key in gone:
+                    self._texts.pop(key, None)
+                    self._batch.pop(key, None)
 
     def flush(self) -> None:
         """Write what is done so far.

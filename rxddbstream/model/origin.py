@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import inf
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 
 class Numbered(Protocol):
@@ -70,6 +70,11 @@ class EventTime(Protocol):
         """Whether what is held of a reading that is over comes again: it was cut short, with checkpoints."""
         ...
 
+    @property
+    def kept_of(self) -> str | None:
+        """The ARN of the stream whose checkpoints are kept; None where none are, or none were loaded yet."""
+        ...
+
     def was_late(self) -> None:
         """A change came after its windows had closed."""
 
@@ -78,19 +83,25 @@ class Origin:
     """The reading of one shard. No checkpoints are kept of this one: what is held in it makes no difference.
 
     Attributes:
+        is_kept: whether it does make one.
         event_time: how far the whole subscription has come; None in a test of a single shard.
         current: the change that is being delivered; set by whoever delivers.
         done: the last change whose `on_next` has returned; set by whoever delivers.
+        is_read: whether the shard was read to its end, and all of it was delivered.
+        is_cut: whether it is read no more, and was not read to its end.
         latest: when the changes in hand can have been made at the latest, in seconds since the epoch: no
             change is made after the answer that has it.
     """
 
-    __slots__ = ("current", "done", "event_time", "latest")
+    __slots__ = ("current", "done", "event_time", "is_cut", "is_read", "latest")
+
+    is_kept: ClassVar[bool] = False
 
     def __init__(self, event_time: EventTime | None = None) -> None:
         self.event_time = event_time
         self.current: Numbered | None = None
         self.done: Numbered | None = None
+        self.is_read = self.is_cut = False
         self.latest = inf
 
     def hold(self, change: Numbered) -> bool:

@@ -19,7 +19,9 @@ from rxddbstream.errors import ConfigurationError
 from rxddbstream.model.change import Change
 from rxddbstream.model.origin import EventTime, Origin, WindowOperator
 from rxddbstream.model.times import microseconds
+from rxddbstream.operators.window_sources import Sources, counted_twice
 from rxddbstream.scheduling.caller import CallerScheduler
+from rxddbstream.scheduling.within import Within, plain
 from rxddbstream.windows.base import Closed, Took, WindowResult, Windows
 
 K = TypeVar("K")
@@ -55,7 +57,6 @@ class Windowing(Generic[K, R]):
     ) -> None:
         self._make_windows = make_windows
         self._windows = make_windows()
-        self._known = known
         self._lateness = microseconds(known.lateness)
         self._key: Callable[[Change], Any] = key or (lambda change: None)
         self._tell_late = late
@@ -65,11 +66,13 @@ class Windowing(Generic[K, R]):
         self._lock = threading.RLock()
         self._post: Callable[[Callable[[], object]], object] = lambda action: action()
         self._newest: object = self  # the origin of the last change; at first, none that could be
+        self._reading: Origin | None = None  # the same, as far as there is something to hold
         self._by_hand = False  # whether that one was made in a test: then each one is the newest
-        self._watermarks: dict[EventTime | None, float] = {}  # of each subscription
-        self._over: deque[EventTime] = deque()  # the subscriptions that have ended, to be left out
+        self._sources = Sources(known, self._told, self._is_over)
+        self._watermarks = self._sources.watermarks
         self._resumed = inf
-        self._listening = CompositeDisposable()
+        self._passed = -inf  # the watermark up to which windows have closed
+        self._listening = self._sources.listening
         self._emitting: int | None = None  # on which thread
         self._ended_inside = False  # by the observer itself, in on_next
         self._emissions: deque[_Emission] = deque()  # that are not done, or behind one that is not
@@ -77,10 +80,14 @@ class Windowing(Generic[K, R]):
         self._settling = threading.Lock()
 
     def start(self, source: Observable[Change], scheduler: abc.SchedulerBase | None) -> abc.DisposableBase:
-        if isinstance(scheduler, CallerScheduler):
-            self._post = scheduler.post
+        caller = plain(scheduler)
+        if isinstance(caller, CallerScheduler):
+            self._post = caller.post
         subscription = source.subscribe(
-            self._take, self._observer.on_error, self._complete, scheduler=scheduler
+            self._take,
+            self._observer.on_error,
+            self._complete,
+            scheduler=Within(scheduler, self._sources.expect),
         )
         # The source comes last: what it tells while it is disposed of is not for us any more.
         return CompositeDisposable(Disposable(self._stop), self._listening, subscription)
@@ -90,7 +97,7 @@ class Windowing(Generic[K, R]):
 
     def _take(self, change: Change) -> None:
         with self._lock:
-            if self._over:
+            if self._sources.has_news:
                 self._leave_out()
             origin = change.origin
             if origin is not self._newest and not self._meet(origin):
@@ -99,7 +106,7 @@ class Windowing(Generic[K, R]):
             if origin is not None and time > origin.latest:
                 time = origin.latest  # else its window would stay open for as long as the time lies ahead
             try:
-                took = self._windows.add(self._key(change), time, change, origin or change.shard_id)
+                took = self._windows.add(self._key(change), time, change, self._reading)
                 if took:
                     self._handle(took, change)
             except Exception as error:  # noqa: BLE001 - on a timer's thread, nobody hears what is raised
@@ -130,34 +137,58 @@ class Windowing(Generic[K, R]):
         """A change is the first one of its shard, or the last one was another's; whether it is welcome."""
         self._newest = origin
         event_time = origin.event_time if origin is not None else None
+        self._reading = origin if origin is not None and origin.is_kept else None
         self._by_hand = event_time is None
-        if event_time in self._watermarks:
-            return True
         if event_time is None:
-            self._watermarks[event_time] = -inf
+            self._watermarks.setdefault(event_time, -inf)
+            return True
+        if self._reading is not None and not self._sources.is_fed_by(self._reading):
+            if self._sources.drops_shards(self._windows.held):
+                self._drop()  # the shard may be read again
+            self._sources.fed_by(self._reading)
+        return self._begin(event_time)
+
+    def _begin(self, event_time: EventTime) -> bool:
+        """A reading has come to its first change, or its first watermark; whether it is welcome."""
+        if self._sources.has_begun(event_time):
             return True
         try:
-            emitted = event_time.begin_windows(self._known)
+            emitted = self._sources.begin(event_time)
+            self._take_out(self._sources.read_before(event_time), event_time.kept_of)
         except ConfigurationError as error:
             self._newest = self
             self._observer.on_error(error)
             return False
-        self._watermarks[event_time] = -inf
         # Of several streams: what was emitted has passed the watermark of each.
-        resumed = -inf if emitted is None else (microseconds(emitted) + self._lateness) / 1e6
-        self._resumed = min(self._resumed, resumed)
+        self._resumed = min(self._resumed, self._sources.resumed_at(emitted))
         self._windows.resumed_at(self._resumed)
-        advance = partial(self._advance, event_time)
-        stop = event_time.listen(
-            lambda value: self._post(partial(advance, value)), partial(self._is_over, event_time)
-        )
-        self._listening.add(Disposable(stop))
-        self._listening.add(Disposable(lambda: event_time.end_windows(self._known)))
         return True
 
-    def _is_over(self, event_time: EventTime) -> None:
+    def _take_out(self, before: set[EventTime], stream: str | None) -> None:
+        """What these readings of a stream have in open windows comes again.
+
+        Raises:
+            ConfigurationError: others have a share in them.
+        """
+        if before and not before.isdisjoint(shares := self._shares()):
+            if not shares <= before:
+                raise counted_twice(stream)
+            self._drop()
+
+    def _shares(self) -> set[EventTime | None]:
+        """Whose changes are in open windows: each of them has one that is held there."""
+        held = self._windows.held()
+        return {change.origin.event_time if change.origin is not None else None for change in held}
+
+    def _drop(self) -> None:
+        """As after a restart: all that is in open windows is read again."""
+        self._windows, self._resumed = self._make_windows(), inf
+        if self._sources.any_begun:
+            self._resumed = self._passed
+            self._windows.resumed_at(self._resumed)
+
+    def _is_over(self) -> None:
         """A reading has ended, while others may go on, or begin."""
-        self._over.append(event_time)
         # Whoever has the lock may be waiting for this thread. Then the next change, or watermark, does it.
         if self._lock.acquire(blocking=False):
             try:
@@ -167,21 +198,22 @@ class Windowing(Generic[K, R]):
 
     def _leave_out(self) -> None:
         """Wait no more for the watermarks of readings that have ended."""
-        if not self._over or self._emitting is not None:
+        if self._emitting is not None or not self._sources.has_news:
             return
-        while self._over:
-            event_time = self._over.popleft()
-            self._watermarks.pop(event_time, None)
-            self._newest = self
-            if event_time.comes_again and not self._watermarks:
-                # As after a restart: what is in open windows is held, and read again.
-                self._windows, self._resumed = self._make_windows(), inf
+        self._sources.take_out()
+        if self._sources.drops(self._shares()):
+            self._drop()
+        self._newest = self
         self._close()
+
+    def _told(self, event_time: EventTime, value: float) -> None:
+        self._post(partial(self._advance, event_time, value))
 
     def _advance(self, event_time: EventTime | None, value: float) -> None:
         with self._lock:
+            self._sources.take_in()
             self._leave_out()
-            if event_time in self._watermarks:
+            if event_time in self._watermarks and (event_time is None or self._begin(event_time)):
                 self._watermarks[event_time] = value
                 self._close()
 
@@ -191,7 +223,14 @@ class Windowing(Generic[K, R]):
             return
         watermark = min(self._watermarks.values())
         try:
-            self._emit(self._windows.advance(watermark), watermark)
+            closed = self._windows.advance(watermark)
+            if closed.results:
+                if self._sources.drops_shards(lambda: [*closed.release, *self._windows.held()]):
+                    self._drop()
+                    return
+                self._sources.check()
+            self._passed = max(self._passed, watermark)
+            self._emit(closed, watermark)
         except BaseException as error:  # noqa: BLE001 - whoever tells the watermark has no use for it
             self._observer.on_error(error)  # type: ignore[arg-type]
 
@@ -234,14 +273,15 @@ class Windowing(Generic[K, R]):
         # In this order: a crash in between must not have the windows emitted again, or not at all.
         # What is kept is an end, not the watermark: with another lateness, that would mean other windows.
         if emission.watermark < inf:
-            end = (microseconds(emission.watermark) - self._lateness) / 1e6
-            for subscription in list(self._watermarks):
-                if subscription is not None:
-                    subscription.emitted_windows(self._known.name, end)
+            self._sources.emitted((microseconds(emission.watermark) - self._lateness) / 1e6)
         holding.release(emission.release)
 
     def _complete(self) -> None:
         with self._lock:
+            self._leave_out()
+            if self._sources.is_cut_short(self._windows.held()):
+                self._observer.on_completed()  # what is open is held, and comes whole in the next run
+                return
             try:
                 wanted = self._emit(self._windows.advance(inf), inf)
             except BaseException as error:  # noqa: BLE001 - the source has ended, and hears of nothing

@@ -27,6 +27,7 @@ from rxddbstream.model.shard import Shard
 from rxddbstream.reading.readers import Readers
 from rxddbstream.scheduling.caller import CallerScheduler
 from rxddbstream.scheduling.pool import TimerPoolScheduler
+from rxddbstream.scheduling.within import plain, replaced
 
 OPENING_PATIENCE = 2.0  # seconds that a delivery waits for the outermost `subscribe` to return
 
@@ -71,7 +72,7 @@ class ShardStream(Guarded[Change]):
         self, observer: abc.ObserverBase[Change], scheduler: abc.SchedulerBase | None = None
     ) -> abc.DisposableBase:
         readers = self._readers
-        delivery = _Delivery(observer, scheduler, readers=readers)
+        delivery = _Delivery(observer, plain(scheduler), readers=readers)
         if readers is not None:
             readers.enter(delivery)
         try:
@@ -267,9 +268,11 @@ class _Merge:
         scheduler: abc.SchedulerBase | None,
         polls: abc.SchedulerBase | None,
     ) -> None:
-        self._delivery = _Delivery(observer, scheduler, polls)
+        given = plain(scheduler)
+        self._delivery = _Delivery(observer, given, polls)
         # Who finds the shards need not wait for the observer.
-        self._scheduler = scheduler.pool if isinstance(scheduler, CallerScheduler) else scheduler
+        reads = given.pool if isinstance(given, CallerScheduler) else given
+        self._scheduler = replaced(scheduler, reads)
         self._group = CompositeDisposable(Disposable(self._delivery.stop))
         self._lock = threading.Lock()
         self._open = 1  # the shards being read, and the source itself

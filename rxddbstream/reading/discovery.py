@@ -144,6 +144,7 @@ class Discovery:
         yield from calls.until_answered(partial(outlet.begin, beginning, first, self._shard_ended))
         if not self._stepper.in_first_step:
             ready = [each._replace(position=beginning.fixed(each.position)) for each in ready]
+        outlet.expect_more(bool(self._lineage.unlisted()))
         outlet.open(ready)
         yield from self._confirm_parents()
 
@@ -223,8 +224,13 @@ class Discovery:
 
     def _open_ready(self) -> None:
         with self._lock:
-            ready = self._lineage.take_ready()
+            ready, unlisted = self._lineage.take_ready(), self._lineage.unlisted()
+        # Those that wait for a parent that is not listed may have older changes than all that are read.
+        if unlisted:
+            self._outlet.expect_more(True)
         self._outlet.open(ready)
+        if not unlisted:
+            self._outlet.expect_more(False)
 
     def _list_again(self) -> Generator[Wait, None, set[str]]:
         """List all shards; their IDs."""
@@ -274,7 +280,8 @@ class Discovery:
                 if (loss := self._outlet.lose(gap)) is not None:
                     raise loss
                 yield from self._calls.until_answered(partial(self._outlet.give_up, shard_id))
-            self._open_ready()
+        # At last, and all at once: one that is opened before the others would be alone in event time.
+        self._open_ready()
 
     def _is_gone(self, shard_id: str) -> Generator[Wait, None, bool]:
         """Ask for a shard that the listing lacks; whether it is believed to be gone."""

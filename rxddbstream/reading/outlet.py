@@ -77,6 +77,9 @@ class Outlet(Protocol):
         """The service has lost a shard, unread; the error to end with, None to go on."""
         ...
 
+    def expect_more(self, is_expected: bool) -> None:
+        """Whether shards are known of that may be read later, and nobody knows from which time on."""
+
     def expect_no_child(self, shard_id: str) -> None:
         """Nothing continues this shard, as far as can be known: nobody need wait for it."""
 
@@ -84,7 +87,7 @@ class Outlet(Protocol):
         """No later run need find out again that this one is lost."""
 
     def forget(self, shard_ids: Collection[str]) -> None:
-        """The service has these no more, and nobody will ask for them."""
+        """The service has these no more, and nobody will ask for them; told after each whole listing."""
 
     def flush(self) -> None:
         """All has been read: keep what is done."""
@@ -176,7 +179,7 @@ class LocalOutlet:
         if self._follows_another and kept.start is None:
             kept = all_of(client.arn)
         self.kept = kept
-        self._progress.resume(kept)
+        self._progress.resume(kept, client.arn)
         self._writer = writer
         if self._closed:  # meanwhile, when there was none to close
             self._end()
@@ -221,6 +224,9 @@ class LocalOutlet:
     def lose(self, gap: Gap) -> DataTrimmed | None:
         return self._subscription.report(gap)
 
+    def expect_more(self, is_expected: bool) -> None:
+        self._progress.hold(is_expected)
+
     def expect_no_child(self, shard_id: str) -> None:
         self._progress.expect_no_child(shard_id)
 
@@ -230,6 +236,7 @@ class LocalOutlet:
 
     def forget(self, shard_ids: Collection[str]) -> None:
         if self._writer is not None:
+            self._progress.forget_windows(self._client.answered_at)
             self._writer.forget(shard_ids)
 
     def flush(self) -> None:

@@ -94,10 +94,10 @@ class _Poller:
         now = subscription.client.answered_at
         # When nothing had been delivered yet.
         self._unread_at = subscription.beginning.last_answer(shard.id, now)
-        origin = Origin(subscription.progress)
+        self._origin = Origin(subscription.progress)
         self._frontier: Frontier | None = None
         if subscription.writer is not None:
-            origin = self._frontier = subscription.writer.frontier(
+            self._origin = self._frontier = subscription.writer.frontier(
                 shard.id,
                 subscription.beginning.fixed(start.position),
                 lambda: self._unread_at,
@@ -110,10 +110,11 @@ class _Poller:
             now=now,
             end=options.end,
             read_up_to=subscription.progress.read_up_to(shard.id),
-            origin=origin,
+            origin=self._origin,
         )
 
     def start(self) -> abc.DisposableBase:
+        self._subscription.progress.begins(self._reader.shard.id)
         if isinstance(self._position, Latest):
             # "Latest" is the moment of subscribing, not of the first tick: ask before returning.
             self._call()
@@ -123,8 +124,12 @@ class _Poller:
 
     def _stop(self) -> None:
         # RxPY disposes at the end, too; there, what is held by then may still be released.
-        if self._frontier is not None and not self._completed:
+        if self._completed:
+            return
+        if self._frontier is not None:
             self._frontier.stop()
+        self._origin.is_cut = True
+        self._subscription.progress.stopped(self._reader.shard.id)
 
     def _schedule(self, delay: float) -> None:
         self._next_tick.disposable = self._subscription.turns.scheduler.schedule_relative(delay, self._tick)
@@ -209,6 +214,8 @@ class _Poller:
             if loss is not None:
                 self._observer.on_error(loss)
                 return
+        elif reader.ended and not reader.stopped_short:
+            pass  # it was closed at some time before this answer, and its children may have changes since
         elif reader.quiet_until is not None:
             self._subscription.progress.caught_up(reader.shard.id, reader.quiet_until)
         elif isinstance(request, GetRecords):
@@ -280,7 +287,7 @@ class _Poller:
 
     def _end(self) -> None:
         shard = self._reader.shard
-        self._completed = True
+        self._completed = self._origin.is_read = True
         try:
             self._observer.on_completed()
         except BaseException as error:  # noqa: BLE001 - the observer of this shard can be told no more

@@ -12,6 +12,7 @@ from math import inf
 from rxddbstream.errors import ConfigurationError
 from rxddbstream.model.origin import WindowOperator
 from rxddbstream.model.position import AtTime, Latest
+from rxddbstream.model.shard import RETENTION
 from rxddbstream.model.times import EPOCH, SETTLING
 from rxddbstream.protocol.beginning import Beginning, Kept
 from rxddbstream.protocol.lineage import Ready
@@ -21,6 +22,9 @@ from rxddbstream.windows.watermark import Watermark
 
 ALIGNMENT = 60.0
 """How many seconds a shard may be ahead of the slowest, at least, where windows are open."""
+
+EMITTED_KEPT_FOR = 2 * RETENTION.total_seconds()
+"""For how many seconds it is kept what a window operator had emitted that is gone."""
 
 
 class Progress:
@@ -42,8 +46,10 @@ class Progress:
         self._lock = threading.Lock()  # guards what follows; never held while calling out
         self._watermark = Watermark()
         self._lag: dict[str, float] = {}
+        self._stopped: set[str] = set()
         self._passed_on = -inf
         self._keeps_checkpoints = keeps_checkpoints
+        self._kept_of: str | None = None
         self._emitted: dict[str, float] = {}  # up to which end, by the operator's name
         self._emitted_at: Mapping[str, float] = {}  # at which watermark, by an earlier version
         self._operators: set[str] = set()  # their names
@@ -100,10 +106,33 @@ class Progress:
             self._watermark.ended(shard_id, expects_children)
         self._pass_on()
 
+    def stopped(self, shard_id: str) -> None:
+        """The shard is read no more, while others may go on: its error was handled, or it was disposed."""
+        with self._lock:
+            if self._is_over:
+                return
+            self._lag.pop(shard_id, None)
+            self._stopped.add(shard_id)
+            self._watermark.stopped(shard_id)
+        self._pass_on()
+
+    def begins(self, shard_id: str) -> None:
+        """The shard is subscribed to: anew, if it was stopped."""
+        with self._lock:
+            if shard_id in self._stopped:
+                self._stopped.discard(shard_id)
+                self._watermark.opened(shard_id)
+
     def expect_no_child(self, shard_id: str) -> None:
         """A shard that was read to its end has no child: the watermark waits for none."""
         with self._lock:
             self._watermark.expect_no_child(shard_id)
+        self._pass_on()
+
+    def hold(self, is_held: bool) -> None:
+        """Whether shards are missing of which nothing is known: the watermark stays where it is till then."""
+        with self._lock:
+            self._watermark.hold(is_held)
         self._pass_on()
 
     def must_wait(self, shard_id: str, go_on: Callable[[], object]) -> bool:
@@ -194,8 +223,28 @@ class Progress:
         with self._lock:
             return dict(self._emitted)
 
-    def resume(self, kept: Kept) -> None:
-        """Go on where an earlier run has stopped."""
+    @property
+    def kept_of(self) -> str | None:
+        """The ARN of the stream whose checkpoints are kept; None where none are, or none were loaded yet."""
+        return self._kept_of
+
+    def forget_windows(self, now: datetime) -> None:
+        """Drop what operators that are gone had emitted, once nothing so old can come again.
+
+        The service drops changes some time after a day; what is read again lies no further back.
+        """
+        with self._lock:
+            read_up_to = self._watermark.value
+            if read_up_to is None:
+                return
+            before = min(read_up_to, now.timestamp()) - EMITTED_KEPT_FOR
+            for name, end in list(self._emitted.items()):
+                if end < before and name not in self._operators:
+                    del self._emitted[name]
+
+    def resume(self, kept: Kept, stream: str) -> None:
+        """Go on where an earlier run of the stream has stopped."""
+        self._kept_of = stream
         self._emitted, self._emitted_at = dict(kept.windows), kept.watermarks
 
     @property
@@ -219,10 +268,11 @@ class Progress:
     def _pass_on(self) -> None:
         """Pass the watermark on to who listens, and let shards go on that it has caught up with."""
         with self._lock:
-            value = self._watermark.value
+            value, slowest = self._watermark.value, self._watermark.slowest
             reached = -inf if value is None else value
             may_go_on = []
-            while self._waiting and (self._alignment is None or self._waiting[0][0] <= reached):
+            # They wait for those that are read: what is missing may be a child of theirs.
+            while self._waiting and (self._alignment is None or self._waiting[0][0] <= slowest):
                 may_go_on.append(heappop(self._waiting)[2])
             listeners: list[Callable[[float], object]] = []
             if reached > self._passed_on:

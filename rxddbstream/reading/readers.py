@@ -136,7 +136,9 @@ class Readers(abc.ObserverBase["ShardStream"]):
 
     def _end_if_over(self) -> None:
         with self._lock:
-            when_over = self._when_over if not self._reading else None
+            when_over = None
+            if not self._reading:  # once; and who keeps us keeps no more than that
+                when_over, self._when_over = self._when_over, None
         if when_over is not None:
             if self._pool is not None:
                 self._pool.not_before_shutdown(self._shut_down)

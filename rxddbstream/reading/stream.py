@@ -40,6 +40,7 @@ from rxddbstream.scheduling.caller import CallerScheduler, Posting
 from rxddbstream.scheduling.calling import call_each
 from rxddbstream.scheduling.clock import SteadyClock
 from rxddbstream.scheduling.pool import TimerPoolScheduler
+from rxddbstream.scheduling.within import plain, tell_of
 
 T = TypeVar("T")
 
@@ -193,18 +194,19 @@ def shards_of(
     counts = Counts()
 
     def subscribe(
-        observer: abc.ObserverBase[ShardStream], given: abc.SchedulerBase | None = None
+        observer: abc.ObserverBase[ShardStream], within: abc.SchedulerBase | None = None
     ) -> abc.DisposableBase:
+        given, tell = plain(within), partial(tell_of, given=within)
         if isinstance(given, CallerScheduler):
             observer, given = Posting(observer, given), given.pool
         polls = options.scheduler or given
         if polls is not None:
             _refuse_unusable(polls)
-            return _discover(find, options, counts, polls, observer, nothing, apart=apart)
+            return _discover(find, options, counts, polls, observer, nothing, tell, apart=apart)
         own = TimerPoolScheduler()
         own.serves_one = True
         try:
-            return _discover(find, options, counts, own, observer, own.shutdown, apart=apart)
+            return _discover(find, options, counts, own, observer, own.shutdown, tell, apart=apart)
         except BaseException:
             own.shutdown()
             raise
@@ -225,6 +227,7 @@ def _discover(
     polls: abc.SchedulerBase,
     observer: abc.ObserverBase[ShardStream],
     over: Callable[[], object],
+    tell: Callable[[Progress], object],
     *,
     apart: bool,
 ) -> abc.DisposableBase:
@@ -232,6 +235,7 @@ def _discover(
 
     Args:
         over: called at the very end, when nobody reads a shard any more.
+        tell: is told of the event time of each stream that is read.
     """
     # A slow observer holds up polls, and discovery at the end; checkpoints must be written on.
     control = getattr(polls, "control", polls)
@@ -275,6 +279,7 @@ def _discover(
         calls = Calls(options.poll, events, counts, clock)
         earlier = EarlierStreams(read_to_end, readers)
         discovery = Discovery(find, options, calls, outlet, readers, earlier)
+        tell(progress)  # before anything comes of it
         return Reading(discovery.run(control), lambda: outlet.kept, lambda: outlet.is_all_done)
 
     return read(partial(find, lambda: polls.now), options, readers, over).subscription

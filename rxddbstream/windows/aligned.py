@@ -10,8 +10,8 @@ Between two bounds, all changes go into the same windows. So `add` compares the 
 stretch that the last change was in, and has nothing else to compute for most of them.
 
 A bucket keeps one window of all keys: an accumulator for each key, and, for checkpoints, the first change
-of each shard. Buckets are found by their end. Closing one drops two dicts, however many keys are in it,
-and looks at none of the others.
+of each reading of a shard. Buckets are found by their end. Closing one drops two dicts, however many keys
+are in it, and looks at none of the others.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ class _Bucket(Generic[K, T, A]):
 
     Attributes:
         values: what has been folded, by key, in order of the first arrival.
-        readings: the first change of each reading of a shard, or None if a later window keeps it.
+        firsts: the first change of each reading, or None if a later window keeps it.
     """
 
-    __slots__ = ("readings", "values")
+    __slots__ = ("firsts", "values")
 
     def __init__(self, fold: Fold[T, A, R]) -> None:
         self.values: defaultdict[K, A] = defaultdict(fold.seed)
-        self.readings: dict[Hashable, T | None] = {}
+        self.firsts: dict[Hashable, T | None] = {}
 
 
 class AlignedWindows(Windows[K, T, R], Generic[K, T, A, R]):
@@ -63,10 +63,10 @@ class AlignedWindows(Windows[K, T, R], Generic[K, T, A, R]):
         "_every",
         "_fold",
         "_from",
+        "_known",
         "_lateness",
         "_numbers",
         "_offset",
-        "_readings",
         "_resumed",
         "_size",
         "_step",
@@ -90,7 +90,7 @@ class AlignedWindows(Windows[K, T, R], Generic[K, T, A, R]):
         self._from = self._to = inf
         self._stretch: list[_Bucket[K, T, A]] = []
         self._values: list[defaultdict[K, A]] = []  # of the stretch's buckets
-        self._readings: dict[Hashable, T | None] = {}  # that all of them have
+        self._known: dict[Hashable, T | None] = {}  # the readings that all of them have
 
     def add(self, key: K, time: float, item: T, reading: Hashable) -> Took:
         """Put a change into its windows."""
@@ -99,7 +99,7 @@ class AlignedWindows(Windows[K, T, R], Generic[K, T, A, R]):
         step = self._step
         for values in self._values:
             values[key] = step(values[key], item)
-        if reading in self._readings:
+        if reading in self._known:
             return TAKEN
         return self._keep(item, reading)
 
@@ -119,12 +119,12 @@ class AlignedWindows(Windows[K, T, R], Generic[K, T, A, R]):
             bucket = self._buckets.pop(number)
             start, end = utc(self._start_of(number)), utc(self._start_of(number) + self._size)
             results += [WindowResult(key, start, end, result(value)) for key, value in bucket.values.items()]
-            release += [item for item in bucket.readings.values() if item is not None]
+            release += [item for item in bucket.firsts.values() if item is not None]
         return Closed(results, release)
 
     def held(self) -> list[T]:
         """The changes that are held for windows that are open."""
-        held = (item for bucket in self._buckets.values() for item in bucket.readings.values())
+        held = (item for bucket in self._buckets.values() for item in bucket.firsts.values())
         return [item for item in held if item is not None]
 
     def resumed_at(self, watermark: float) -> None:
@@ -146,7 +146,7 @@ class AlignedWindows(Windows[K, T, R], Generic[K, T, A, R]):
         ]
         self._values = [bucket.values for bucket in self._stretch]
         # Of one bucket, that is all that is to be known; of several, it is gathered by `_keep`.
-        self._readings = self._stretch[0].readings if len(self._stretch) == 1 else {}
+        self._known = self._stretch[0].firsts if len(self._stretch) == 1 else {}
         start, end = self._start_of(last), self._start_of(first) + self._size
         self._from = max(start, end - self._every) / 1e6
         self._to = min(start + self._every, end) / 1e6
@@ -154,7 +154,7 @@ class AlignedWindows(Windows[K, T, R], Generic[K, T, A, R]):
 
     def _leave_stretch(self) -> None:
         self._from = self._to = inf
-        self._stretch, self._values, self._readings = [], [], {}
+        self._stretch, self._values, self._known = [], [], {}
 
     def _opened(self, number: int) -> _Bucket[K, T, A]:
         bucket = self._buckets.get(number)
@@ -170,10 +170,10 @@ class AlignedWindows(Windows[K, T, R], Generic[K, T, A, R]):
         # window gets None, which says that the reading is known there and nothing is released with it.
         took = TAKEN
         for bucket in reversed(self._stretch):
-            if reading not in bucket.readings:
-                bucket.readings[reading] = None if took else item
+            if reading not in bucket.firsts:
+                bucket.firsts[reading] = None if took else item
                 took = Took.HOLD
-        self._readings.setdefault(reading, None)
+        self._known.setdefault(reading, None)
         return took
 
     def _start_of(self, number: int) -> int:

@@ -80,9 +80,8 @@ class Windows(ABC, Generic[K, T, R]):
             key: whose windows.
             time: when the change was made.
             item: what is folded, and comes back in `Closed.release` if it is to be held: the change.
-            reading: the reading of a shard that it came from. A checkpoint lies before the oldest change that
-                is held of it, so one for each is enough. Not the shard's name: two streams may use the same,
-                and a shard is read anew behind a retry.
+            reading: which reading of a shard it came from. A checkpoint lies before the oldest change that is
+                held of it, so one for each is enough. Not the shard's ID: two readings can have the same one.
         """
 
     @abstractmethod

@@ -45,17 +45,19 @@ R = TypeVar("R")
 
 
 class _Hold(Generic[T]):
-    """A change that is held for those that follow it in its shard, as long as one of them is kept.
+    """A change that is held for those that follow it in its reading, as long as one of them is kept.
 
     Attributes:
         first, last: the times between which they lie.
+        reading: whose change it is.
         times: how many are kept, itself included.
     """
 
-    __slots__ = ("first", "item", "last", "times")
+    __slots__ = ("first", "item", "last", "reading", "times")
 
-    def __init__(self, item: T, time: int) -> None:
+    def __init__(self, item: T, time: int, reading: Hashable) -> None:
         self.item = item
+        self.reading = reading
         self.first = self.last = time
         self.times = 0
 
@@ -85,7 +87,7 @@ class _Key(Generic[T, A]):
     Attributes:
         waiting: what is not folded yet, in order of time.
         session: what older ones were folded into.
-        holds: the newest one of each reading of a shard.
+        holds: the newest one of each reading, as long as it is held.
         due: when to look whether a session has ended.
     """
 
@@ -187,11 +189,14 @@ class SessionWindows(Windows[K, T, R], Generic[K, T, A, R]):
             if end + self._lateness > self._resumed
         ]
         release: list[T] = []
-        for _, session, _ in closed:
+        for _, session, key in closed:
+            kept = self._keys.get(key)
             for hold, times in session.holds.items():
                 hold.times -= times
                 if not hold.times:
                     release.append(hold.item)
+                    if kept is not None and kept.holds.get(hold.reading) is hold:
+                        del kept.holds[hold.reading]
         return Closed(results, release)
 
     def held(self) -> list[T]:
@@ -223,16 +228,15 @@ class SessionWindows(Windows[K, T, R], Generic[K, T, A, R]):
         return Took.REPLAYED if own_due <= self._resumed else Took.LATE
 
     def _hold(self, kept: _Key[T, A], at: int, item: T, reading: Hashable) -> tuple[_Hold[T], Took]:
-        """What is held for a change: itself, unless one before it in its shard and session is."""
+        """What is held for a change: itself, unless one before it in its reading and session is."""
         hold = kept.holds.get(reading)
         took = TAKEN
         if (
             hold is None
-            or not hold.times  # released
             or not hold.first - self._gap < at < hold.last + self._gap
             or not hold.last - self._longest < at < hold.first + self._longest
         ):
-            hold = kept.holds[reading] = _Hold(item, at)
+            hold = kept.holds[reading] = _Hold(item, at, reading)
             took = Took.HOLD
         if at > hold.last:
             hold.last = at

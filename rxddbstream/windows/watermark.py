@@ -11,11 +11,14 @@ of them: of a change that is older, it says that it comes late. What closes at i
 The rules:
 
 * It never goes back. A shard that is found late holds it where it is, until it has caught up.
+* It is held where shards are known to be missing: whoever waits for a parent that is not listed, or is that
+  parent, may have older changes. Those that are read are apart from each other no further than before.
 * A shard of which nothing is known holds it: it may have changes from yesterday.
 * An empty answer at the tip of a shard moves it on, or a quiet shard would hold up all windows.
 * A shard that has ended holds it until its first child opens, which goes on from there. So shards that
   wait for their parent need not be told of. Where none is listed, it is told that none is expected: that of
   a stream that was switched off has none.
+* A shard that is read no more holds nothing, though it has not ended: what is left of it is not to come.
 * A split shard has two children, and the listing may show one of them first. So a child counts as where
   its parent ended until it has come `siblings` seconds further: time for the other one to be listed.
   It is told in event time, so that reading what was written yesterday does not wait.
@@ -37,14 +40,14 @@ SIBLINGS = 10.0
 
 
 class _Shard:
-    __slots__ = ("ends", "has_child", "id", "is_done", "is_ended", "progress", "reach")
+    __slots__ = ("ends", "has_child", "id", "is_done", "is_ended", "is_stopped", "progress", "reach")
 
     def __init__(self, shard_id: str) -> None:
         self.id = shard_id
         self.progress = -inf
         self.reach = -inf  # what counts of the progress
         self.ends: tuple[float, ...] = ()  # where its ancestors ended, as long as siblings may turn up
-        self.is_ended = self.has_child = self.is_done = False
+        self.is_ended = self.has_child = self.is_done = self.is_stopped = False
 
 
 class Watermark:
@@ -69,11 +72,12 @@ class Watermark:
     9.0
     """
 
-    __slots__ = ("_heap", "_numbers", "_shards", "_siblings", "_value")
+    __slots__ = ("_heap", "_held_at", "_numbers", "_shards", "_siblings", "_value")
 
     def __init__(self, *, siblings: float = SIBLINGS) -> None:
         self._siblings = siblings
-        self._value = -inf
+        self._value = -inf  # of the shards that are read
+        self._held_at: float | None = None
         self._shards: dict[str, _Shard] = {}
         self._heap: list[tuple[float, int, _Shard]] = []
         self._numbers = count()  # so that no two shards are compared
@@ -102,10 +106,19 @@ class Watermark:
             self._move(shard, at)
         self._advance()
 
+    def stopped(self, shard_id: str) -> None:
+        """The shard is read no more, though it has not ended: nobody waits for it. It may be opened anew."""
+        shard = self._shards.pop(shard_id, None)
+        if shard is not None:
+            shard.is_stopped = True
+            self._advance()
+
     def read(self, shard_id: str, created_at: float) -> None:
         """The shard's changes have been read up to this one."""
-        self._move(self._shards[shard_id], created_at)
-        self._advance()
+        shard = self._shards.get(shard_id)
+        if shard is not None:  # whoever reads it may be told that it was stopped after he has told this
+            self._move(shard, created_at)
+            self._advance()
 
     def caught_up(self, shard_id: str, answered_at: float) -> None:
         """The shard is at its tip: an answer was empty, and not because there is more to come.
@@ -122,7 +135,9 @@ class Watermark:
             expects_children: whether it holds the watermark until a child of it opens. Without, it is the
                 last one of its line, of which nothing more is to be listed.
         """
-        shard = self._shards[shard_id]
+        shard = self._shards.get(shard_id)
+        if shard is None:
+            return
         shard.is_ended = True
         shard.has_child = shard.has_child or not expects_children
         self._finish(shard)
@@ -139,23 +154,39 @@ class Watermark:
     @property
     def value(self) -> float | None:
         """What is older has been read, or comes late; None while a shard's progress is unknown."""
-        return None if self._value == -inf else self._value
+        value = self._value if self._held_at is None else self._held_at
+        return None if value == -inf else value
+
+    @property
+    def slowest(self) -> float:
+        """How far the slowest of the shards has come that are read: the same, unless it is held."""
+        return self._value
+
+    def hold(self, is_held: bool) -> None:
+        """Whether it stays where it is. Open the shards that it was held for before it goes on."""
+        if is_held and self._held_at is None:
+            self._held_at = self._value
+        elif not is_held and self._held_at is not None:
+            self._value, self._held_at = self._held_at, None
+            self._advance()
 
     def reach(self, shard_id: str) -> float:
         """Where the shard would let the watermark go; minus infinity where its progress is unknown."""
-        return self._shards[shard_id].reach
+        shard = self._shards.get(shard_id)
+        return -inf if shard is None else shard.reach
 
     def progress(self, shard_id: str) -> float:
         """Up to when the shard has been read; minus infinity where that is unknown."""
-        return self._shards[shard_id].progress
+        shard = self._shards.get(shard_id)
+        return -inf if shard is None else shard.progress
 
     def ahead(self, shard_id: str) -> float:
-        """Seconds that a shard is ahead of the watermark, which is how much it adds to open windows.
+        """Seconds that a shard is ahead of the slowest, which is how much it adds to open windows.
 
         A shard that is ahead by more than some bound may wait for the others. The slowest never is, so
         one always goes on.
         """
-        reach = self._shards[shard_id].reach
+        reach = self.reach(shard_id)
         return 0.0 if reach == -inf else max(0.0, reach - self._value)
 
     def _move(self, shard: _Shard, progress: float) -> None:
@@ -182,6 +213,9 @@ class Watermark:
         heap = self._heap
         while heap:
             bound, number, shard = heap[0]
+            if shard.is_stopped:
+                heapq.heappop(heap)
+                continue
             if bound < shard.reach:
                 heapq.heapreplace(heap, (shard.reach, number, shard))
                 continue

@@ -115,6 +115,9 @@ class Opened:
     def begin(self, beginning, first, ended):
         self.tell_ended = ended
 
+    def expect_more(self, expects):
+        pass
+
     def open(self, ready):
         self.shards += [each.shard for each in ready]
 

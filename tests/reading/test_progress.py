@@ -99,6 +99,25 @@ def test_an_alignment_of_ones_own_stays_when_the_windows_have_gone():
     assert progress.must_wait("fast", pytest.fail)
 
 
+def test_the_watermark_stays_while_it_is_held_and_shards_that_are_read_wait_for_each_other_alone():
+    progress = opened("fast", "slow", alignment=60.0)
+    told, gone_on = [], []
+    progress.read("slow", at(0), 0.0)
+    progress.read("fast", at(1), 0.0)
+    progress.hold(True)
+    stop = progress.listen(told.append, lambda: None)
+    progress.read("fast", at(100), 0.0)
+    assert progress.must_wait("fast", lambda: gone_on.append("fast"))
+    progress.read("slow", at(50), 0.0)
+    assert gone_on == ["fast"]
+    assert told == [at(0).timestamp()]
+    assert progress.watermark == at(0)
+    progress.hold(False)
+    assert told == [at(0).timestamp(), at(50).timestamp()]
+    assert progress.watermark == at(50)
+    stop()
+
+
 # --- told by several threads at once --------------------------------------------------------------
 
 TOLD = {

@@ -181,6 +181,52 @@ def test_a_shard_that_is_its_own_parent():
     assert watermark.value == 9.0
 
 
+def test_it_stays_where_it_is_while_shards_are_missing():
+    watermark = watermark_of(a=5, b=9)
+    assert watermark.value == 5
+    watermark.hold(True)
+    watermark.read("a", 20)
+    assert (watermark.value, watermark.slowest, watermark.ahead("a")) == (5, 9, 11)
+    watermark.opened("found")
+    watermark.hold(False)
+    watermark.read("b", 20)
+    assert (watermark.value, watermark.slowest, watermark.ahead("a")) == (5, 5, 15)
+    watermark.read("found", 8)
+    assert watermark.value == 8
+
+
+def test_nobody_waits_for_a_shard_that_is_read_no_more():
+    watermark = watermark_of(a=5, b=9, c=7)
+    watermark.stopped("a")
+    assert watermark.value == 7
+    watermark.stopped("c")
+    assert watermark.value == 9
+    # Whoever read it may tell of it still.
+    watermark.read("a", 100)
+    watermark.ended("c", expects_children=True)
+    assert (watermark.value, watermark.progress("a"), watermark.reach("a"), watermark.ahead("a")) == (
+        9,
+        -inf,
+        -inf,
+        0,
+    )
+    watermark.opened("a")
+    watermark.read("b", 20)
+    assert watermark.value == 9
+    watermark.read("a", 10)
+    assert watermark.value == 10
+
+
+def test_one_that_nothing_is_known_of_may_be_stopped():
+    watermark = Watermark()
+    watermark.opened("a")
+    watermark.opened("b")
+    watermark.read("a", 9)
+    assert watermark.value is None
+    watermark.stopped("b")
+    assert watermark.value == 9
+
+
 def test_how_far_a_shard_is_ahead():
     watermark = watermark_of(a=9.0, b=5.0)
     assert watermark.ahead("a") == 4.0

@@ -497,6 +497,20 @@ def test_an_endless_session_that_is_cut_does_not_hold_for_ever():
         assert min(held) >= time - 2 * 100
 
 
+def test_a_long_session_keeps_nothing_of_readings_that_it_has_emitted():
+    # One key, whose sessions are cut; a shard is read anew for each of them.
+    windows = session(10, max=100).windows(folds.count())
+    gone = []
+    for time in range(0, 1000, 5):
+        reading = Item(time // 100)
+        gone.append(weakref.ref(reading))
+        windows.add("k", time, time, reading)
+        windows.advance(time)
+    del reading
+    gc.collect()
+    assert sum(each() is not None for each in gone) <= 2 * 100 // 5
+
+
 # --- against brute force -------------------------------------------------------------------------
 
 BASE = 1_700_000_000_000  # milliseconds, as all numbers below
