@@ -114,9 +114,9 @@ def check(answer: object, kind: type[T], doing: str) -> None:
     Raises:
         MalformedAnswer: it is; the message says where, and no word of what is there.
 
-    >>> check({"ShardIterator": 5}, GetShardIterator, "opening")
+    >>> check({"Table": 5}, DescribeTable, "it")
     Traceback (most recent call last):
-    rxddbstream.errors.MalformedAnswer: opening: not an answer to that: Expected `str | null`, got `int` ...
+    rxddbstream.errors.MalformedAnswer: it: not an answer to that: Expected `object`, got `int` - at `$.Table`
     """
     try:
         msgspec.convert(answer, kind)
