@@ -25,7 +25,7 @@ from rxddbstream.checkpoints.observing import taker
 from rxddbstream.errors import ConfigurationError, HeldTooLate
 from rxddbstream.model.times import Seconds
 from rxddbstream.scheduling.caller import CallerScheduler
-from rxddbstream.scheduling.lane import FORKED
+from rxddbstream.scheduling.lane import FORKED, forks
 from rxddbstream.scheduling.pool import TimerPoolScheduler
 from rxddbstream.scheduling.queue import MAX_PENDING, BoundedQueue, Ended
 from rxddbstream.scheduling.signals import Signals
@@ -142,7 +142,7 @@ def run(
     failures: list[BaseException] = []
     take = taker(on_next, "on_next") if on_next is not None else None
     subscription = _Subscription()
-    caller = subscription.caller
+    caller, before = subscription.caller, forks.count
     signals = Signals(_seconds(grace), caller.stop)
 
     def observe(element: T) -> None:
@@ -152,7 +152,8 @@ def run(
         try:
             if take is not None:
                 take(element)
-            subscription.refuse_another_process()  # `on_next` may have forked, and be in the child
+            if forks.count != before:  # `on_next` has forked, and is in the child
+                subscription.refuse_another_process()
         except BaseException as error:
             # Of a timer's thread, such as a time window's, the source would never hear.
             failures.append(error)

@@ -181,8 +181,9 @@ class _Delivery:
     def _hand_on(self, page: Page) -> None:
         observer, on_next, origin = self._observer, self._observer.on_next, page.origin
         caller, afterwards = self._caller, all_afterwards()
+        nothing_due = caller.nothing_due if caller is not None else None
         for change in page.changes:
-            if caller is not None and caller.is_due:
+            if caller is not None and nothing_due is not None and not nothing_due():
                 with delivering(None):
                     caller.run_due()
             if self._stopped or self._last_error is not None:

@@ -36,6 +36,7 @@ class CallerScheduler(Lane):
 
     Attributes:
         pool: that.
+        nothing_due: whether there is nothing for `run_due`; to be called before each element.
     """
 
     def __init__(self, pool: TimerPoolScheduler) -> None:
@@ -43,6 +44,7 @@ class CallerScheduler(Lane):
         self.pool = pool
         self._thread = threading.get_ident()
         self._stopped = False
+        self.nothing_due = self._ready.empty
         self._wakes: SimpleQueue[None] = SimpleQueue()  # one for each action and call
         self._lock = threading.Lock()  # guards these two
         self._closed = False
@@ -68,11 +70,6 @@ class CallerScheduler(Lane):
             self.run_due()
             if self._calls:
                 self._calls.popleft().run()
-
-    @property
-    def is_due(self) -> bool:
-        """Whether there is something for `run_due`."""
-        return not self._ready.empty()
 
     def run_due(self) -> None:
         """Run what is scheduled; on the thread that serves."""

@@ -23,6 +23,20 @@ FORKED = "was made before this process was forked, and its threads are in the ot
 
 _T = TypeVar("_T")
 
+
+class _Forks:
+    """How often this process was forked off; a look at it costs less than the system's answer who we are."""
+
+    count = 0
+
+    def add(self) -> None:
+        self.count += 1
+
+
+forks = _Forks()
+if hasattr(os, "register_at_fork"):  # not on Windows, where there is nothing to count
+    os.register_at_fork(after_in_child=forks.add)
+
 # No timeout of the platform's may overflow, however far away the next due time is.
 _LONGEST_WAIT = 60.0
 
@@ -84,7 +98,7 @@ class Timer:
     def __init__(self, name: str) -> None:
         self.lock = threading.RLock()
         self.closed = False
-        self._process = os.getpid()
+        self._forks = forks.count
         self.threads: list[threading.Thread] = []
         self._name = name
         self._heap: list[tuple[float, int, Item]] = []
@@ -96,7 +110,7 @@ class Timer:
     @property
     def is_of_another_process(self) -> bool:
         """Whether the process was forked since."""
-        return os.getpid() != self._process
+        return forks.count != self._forks
 
     def add(self, due: float, item: Item) -> None:
         if not self.threads:
