@@ -84,17 +84,17 @@ class Sources:
             subscription = self._subscriptions.pop(event_time, None)
             if subscription is not None:
                 self.listening.remove(subscription)
-            if event_time in self._begun:
-                self._begun.discard(event_time)
-                if (stream := event_time.kept_of) is not None:
-                    ended = self._cut if event_time.comes_again else self._read
-                    ended[event_time] = stream
+            stream = event_time.kept_of
+            if stream is not None:  # also one that nothing has come of yet: in the next run it will
+                ended = self._cut if event_time.comes_again else self._read
+                ended[event_time] = stream
+            self._begun.discard(event_time)
 
     def drops(self, shares: Set[EventTime | None]) -> bool:
         """Whether windows in which these have a share are filled anew, since all of it comes again."""
         if not shares <= self._cut.keys():
             return False
-        if not self._begun:
+        if not self.watermarks:
             self._cut.clear()  # whatever comes is filled into new windows
         return bool(shares)
 

@@ -203,8 +203,7 @@ class Windowing(Generic[K, R]):
         self._sources.take_out()
         if self._sources.drops(self._shares()):
             self._drop()
-        self._newest = self
-        self._close()
+        self._newest = self  # the others' next watermark closes: they may be about to end, too
 
     def _told(self, event_time: EventTime, value: float) -> None:
         self._post(partial(self._advance, event_time, value))
