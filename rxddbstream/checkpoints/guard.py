@@ -144,8 +144,6 @@ class Guard(abc.ObserverBase[T]):
         self._deferred: list[Callable[[], None]] = []
         self._is_disposed = False
         self._last_list: list[Any] = []
-        self.on_error = observer.on_error  # type: ignore[method-assign]
-        self.on_completed = observer.on_completed  # type: ignore[method-assign]
 
     @property
     def is_stopped(self) -> bool:
@@ -188,7 +186,7 @@ class Guard(abc.ObserverBase[T]):
         call_each(deferred)
 
     def on_error(self, error: Exception) -> None:
-        """Replaced by the observer's."""
+        self._observer.on_error(error)
 
     def on_completed(self) -> None:
-        """Replaced by the observer's."""
+        self._observer.on_completed()
