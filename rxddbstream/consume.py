@@ -119,7 +119,8 @@ def run(
 
     Ctrl-C and SIGTERM end it in order, on the main thread, and if the program has no handlers of its own: a
     call of `on_next` that has begun may end, and counts as done; nothing more is delivered, the last
-    checkpoint is written. A second Ctrl-C does not wait.
+    checkpoint is written. A second Ctrl-C does not wait. What runs on another thread, behind `observe_on`, is
+    not waited for: its change comes again.
 
     Args:
         source: any Observable.
