@@ -9,7 +9,7 @@ step of discovery runs on the thread that subscribes.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
@@ -237,49 +237,68 @@ def _discover(
         over: called at the very end, when nobody reads a shard any more.
         tell: is told of the event time of each stream that is read.
     """
-    # A slow observer holds up polls, and discovery at the end; checkpoints must be written on.
-    control = getattr(polls, "control", polls)
-    writing = getattr(polls, "writing", polls)
-    clock = SteadyClock(lambda: polls.now.timestamp())
     readers = Readers(observer, polls)
     if apart:
         readers.watch_shutdown()
-    events = EventSink(options.events, readers.on_error)
-    turns = Turns(options.poll, polls, clock)
-    subscriber = Subscriber.current()
+    clock = SteadyClock(lambda: polls.now.timestamp())
+    parts = _Parts(
+        counts=counts,
+        polls=polls,
+        clock=clock,
+        turns=Turns(options.poll, polls, clock),
+        events=EventSink(options.events, readers.on_error),
+        subscriber=Subscriber.current(),
+        tell=tell,
+    )
+    return parts.read(partial(find, lambda: polls.now), options, readers, over).subscription
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Parts:
+    """What the streams share that one subscription reads: the table's, and those that it had before."""
+
+    counts: Counts
+    polls: abc.SchedulerBase
+    clock: SteadyClock
+    turns: Turns
+    events: EventSink
+    subscriber: Subscriber
+    tell: Callable[[Progress], object]
 
     def read(
+        self,
         find: Callable[[], StreamClient],
         options: ReadOptions,
         readers: Readers,
         over: Callable[[], object] = nothing,
         follows_another: bool = False,
     ) -> Reading:
-        progress = Progress(counts, options.alignment, keeps_checkpoints=options.checkpoints is not None)
-        end = partial(call_each, [progress.end, over])
+        """Subscribe to one of them."""
+        # A slow observer holds up polls, and discovery at the end; checkpoints must be written on.
+        control, writing = (getattr(self.polls, lane, self.polls) for lane in ("control", "writing"))
+        progress = Progress(self.counts, options.alignment, keeps_checkpoints=options.checkpoints is not None)
         outlet = LocalOutlet(
             options,
             progress,
-            events,
-            turns,
+            self.events,
+            self.turns,
             writing,
             readers,
-            end,
-            subscriber,
+            partial(call_each, [progress.end, over]),
+            self.subscriber,
             follows_another=follows_another,
         )
 
         def read_to_end(client: StreamClient, observer: abc.ObserverBase[ShardStream]) -> Reading:
             bounded = replace(options, follow=False, until=None)
-            those = Readers(observer, polls, within=readers)
-            reading = read(lambda: client, bounded, those, follows_another=outlet.follows_another(client.arn))
-            over = CompositeDisposable(reading.subscription, Disposable(lambda: counts.follow(progress)))
-            return reading._replace(subscription=over)
+            those = Readers(observer, self.polls, within=readers)
+            follows_another = outlet.follows_another(client.arn)
+            reading = self.read(lambda: client, bounded, those, follows_another=follows_another)
+            goes_on = Disposable(lambda: self.counts.follow(progress))
+            return reading._replace(subscription=CompositeDisposable(reading.subscription, goes_on))
 
-        calls = Calls(options.poll, events, counts, clock)
+        calls = Calls(options.poll, self.events, self.counts, self.clock)
         earlier = EarlierStreams(read_to_end, readers)
         discovery = Discovery(find, options, calls, outlet, readers, earlier)
-        tell(progress)  # before anything comes of it
+        self.tell(progress)  # before anything comes of it
         return Reading(discovery.run(control), lambda: outlet.kept, lambda: outlet.is_all_done)
-
-    return read(partial(find, lambda: polls.now), options, readers, over).subscription
