@@ -6,19 +6,26 @@ import gc
 import os
 import shutil
 import threading
-from datetime import UTC, datetime
 
 import pytest
-from support.checkpoints import FIRST, SECOND, STREAM, TABLE, THIRD, Own, dynamodb_store, ready
+from support.checkpoints import (
+    FIRST,
+    NOW,
+    SECOND,
+    STREAM,
+    TABLE,
+    THIRD,
+    Own,
+    dynamodb_store,
+    ready,
+    writer_of,
+)
 from support.forking import forks, in_a_child
 
 import rxddbstream as rxd
 from rxddbstream.checkpoints.sqlite import _File
-from rxddbstream.checkpoints.writer import Writer
 from rxddbstream.errors import CheckpointError, TransientError
 from rxddbstream.model.position import TrimHorizon
-
-NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -32,16 +39,8 @@ def in_child(monkeypatch):
     return fork
 
 
-def writer_of(store, scheduler):
-    writer = Writer(
-        store,
-        STREAM,
-        alive=lambda: NOW,
-        emitted=dict,
-        scheduler=scheduler,
-        emit=print,
-        on_failure=print,
-    )
+def loaded(store, scheduler):
+    writer = writer_of(store, scheduler)
     writer.load()
     writer.frontier("shard-1", TrimHorizon(), lambda: NOW)
     return writer
@@ -49,7 +48,7 @@ def writer_of(store, scheduler):
 
 def test_a_childs_dispose_writes_and_closes_nothing(in_child, monkeypatch, scheduler):
     store = Own()
-    writer = writer_of(store, scheduler)
+    writer = loaded(store, scheduler)
     in_child()
     monkeypatch.setattr(writer, "_writing", threading.Lock())
     writer._writing.acquire()  # by a thread that is not there
@@ -61,11 +60,11 @@ def test_a_childs_dispose_writes_and_closes_nothing(in_child, monkeypatch, sched
 
 def test_a_child_may_subscribe_anew_with_its_copy_of_a_store(in_child, scheduler):
     store = rxd.MemoryCheckpoints()
-    writer_of(store, scheduler)
+    loaded(store, scheduler)
     with pytest.raises(TransientError, match="is in use by another subscription"):
-        writer_of(store, scheduler)
+        loaded(store, scheduler)
     in_child()
-    writer_of(store, scheduler)
+    loaded(store, scheduler)
 
 
 class TestSqlite:

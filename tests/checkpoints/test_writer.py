@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from reactivex.testing import TestScheduler
+from support.checkpoints import NOW, STREAM, writer_of
 from support.interleaving import at_once
 
 import rxddbstream as rxd
 from rxddbstream.checkpoints.codec import from_texts
 from rxddbstream.checkpoints.writer import Writer
 from rxddbstream.model.position import TrimHorizon
-
-NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
 
 class Busy(TestScheduler):
@@ -45,15 +44,7 @@ def store() -> rxd.MemoryCheckpoints:
 
 @pytest.fixture
 def writer(scheduler: Busy, store: rxd.MemoryCheckpoints) -> Writer:
-    writer = Writer(
-        store,
-        "stream",
-        alive=lambda: NOW,
-        emitted=dict,
-        scheduler=scheduler,
-        emit=print,
-        on_failure=print,
-    )
+    writer = writer_of(store, scheduler)
     writer.load()
     writer.frontier("shard-1", TrimHorizon(), lambda: NOW)
     return writer
@@ -75,29 +66,21 @@ def test_the_sign_of_life_is_that_of_the_shard_that_was_answered_of_least_lately
     writer.frontier("shard-2", TrimHorizon(), lambda: NOW - timedelta(minutes=7))
     writer.frontier("shard-3", TrimHorizon(), lambda: NOW - timedelta(minutes=3))
     writer.flush()
-    assert from_texts(store.load("stream")).seen == NOW - timedelta(minutes=7)
+    assert from_texts(store.load(STREAM)).seen == NOW - timedelta(minutes=7)
 
 
 def test_what_is_forgotten_is_written_when_it_comes_again(writer, store):
     writer.flush()
     writer.forget(["shard-1"])
-    assert "shard-1" not in store.load("stream")
+    assert "shard-1" not in store.load(STREAM)
     writer.flush()  # the text is the same as before
-    assert store.load("stream")["shard-1"] == "0 TRIM_HORIZON"
+    assert store.load(STREAM)["shard-1"] == "0 TRIM_HORIZON"
 
 
 def test_changes_that_two_threads_deliver_at_once_are_all_counted(store: rxd.MemoryCheckpoints) -> None:
     def make() -> Any:
         scheduler = Busy()
-        writer = Writer(
-            store,
-            "stream",
-            alive=lambda: NOW,
-            emitted=dict,
-            scheduler=scheduler,
-            emit=print,
-            on_failure=print,
-        )
+        writer = writer_of(store, scheduler)
 
         def check() -> None:
             assert len(scheduler.waiting) == 1

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from reactivex.testing import TestScheduler
 from support.reading import Reader
 
 import rxddbstream as rxd
+from rxddbstream.checkpoints.writer import Writer
 from rxddbstream.errors import Throttled, TransientError
 from rxddbstream.testing import SimulatedStream
 
+NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 STREAM = "arn:aws:dynamodb:us-east-1:123456789012:table/orders/stream/2026-01-31T12:00:00.000"
 OTHER = STREAM.replace("orders", "orders-2")
 FIRST, SECOND, THIRD = "1 AFTER 0009", "1 AFTER 0010", "2 SHARD_END"
@@ -93,3 +96,10 @@ class Cut(Own):
                 self.left -= 1
             self.log.append(shard_id)
             self.kept[shard_id] = max(position, self.kept.get(shard_id, ""))
+
+
+def writer_of(store: Any, scheduler: Any) -> Writer:
+    """A writer by itself, of a stream that answers at noon."""
+    return Writer(
+        store, STREAM, alive=lambda: NOW, emitted=dict, scheduler=scheduler, emit=print, on_failure=print
+    )
